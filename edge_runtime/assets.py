@@ -1,0 +1,31 @@
+"""Files that ship with the runtime: the factory bundles and the demo camera's layout.
+
+In a wheel they lie in `edge_runtime/assets/`; in a checkout they are the repository's own `models/` and `calibration/`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+_PACKAGE = Path(__file__).parent
+
+
+def _folder(*parts: str) -> Path:
+    packed = _PACKAGE.joinpath("assets", *parts)
+    return packed if packed.is_dir() else _PACKAGE.parent.joinpath(*parts)
+
+
+def factory_bundles() -> tuple[Path, ...]:
+    """The bundles in the package, newest version last."""
+    found = _folder("models", "bundles").glob("*.zip")
+    return tuple(
+        sorted(
+            found,
+            key=lambda path: [int(n) if n.isdigit() else 0 for n in path.stem.rpartition("-")[2].split(".")],
+        )
+    )
+
+
+def demo_layout() -> Path:
+    """The layout.json of the simulated store camera."""
+    return _folder("calibration", "demo") / "layout.json"

@@ -1,0 +1,1 @@
+"""device.toml: what a technician writes, as frozen records."""
