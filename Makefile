@@ -29,7 +29,7 @@ wheel-test: $(VENV)/.ready ## build the wheel, install it alone outside the chec
 
 bundle: $(VENV)/.ready ## render the training set, train, quantize and pack the shipped bundles (hours; resumable)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[train]'
-	@$(BIN)/edge-runtime build train models/shelf-occupancy
+	@$(BIN)/python models/shelf-occupancy/make.py
 
 clean:               ## forget the virtual environment and caches
 	@rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis dist build
