@@ -1,0 +1,1 @@
+"""Slots over time: single readings, the published states, events, and business figures."""

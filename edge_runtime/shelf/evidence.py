@@ -1,0 +1,84 @@
+"""When is a change of one slot certain enough? A clipped, one-sided CUSUM for every other answer.
+
+Page (1954) sums the log-likelihood ratio of "it is b now" against "it is still a", less an allowance, and never lets
+the sum sink below zero. Clipping each step (Huber 1965) is what makes it safe here: no single picture, however sure
+the model is, can reach the threshold; two sure ones in a row can; weak ones need several; a picture that speaks for
+the old answer takes the sum down again. No clock, no I/O.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from edge_runtime.records import ANSWERS, State
+
+_FLOOR = 1e-4
+
+
+@dataclass(frozen=True, slots=True)
+class EvidenceSettings:
+    """Sums are in natural log units."""
+
+    clip: float = 3.0
+    """One picture counts at most this much for or against."""
+    allowance: float = 0.5
+    """Taken off each picture, so that a lasting slight doubt never becomes a change."""
+    threshold: float = 4.0
+    """More than `clip - allowance` (one picture must not do), at most twice that (two sure ones must)."""
+    settle_s: float = 0.5
+    """The pictures must span this long as well: at a high frame rate two pictures are one glance."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A new answer, and when its first picture was taken (wall clock)."""
+
+    state: State
+    began: float
+
+
+class Evidence:
+    """The sums of one slot."""
+
+    __slots__ = ("_began", "_settings", "_sums")
+
+    def __init__(self, settings: EvidenceSettings) -> None:
+        self._settings = settings
+        self._sums: dict[State, float] = dict.fromkeys(ANSWERS, 0.0)
+        self._began: dict[State, tuple[float, float]] = {}
+
+    def clear(self) -> None:
+        """Forget what has been summed: the slot was away too long for the pictures to belong together."""
+        self._sums = dict.fromkeys(ANSWERS, 0.0)
+        self._began.clear()
+
+    def update(self, known: State | None, scores: Mapping[str, float], at: float, monotonic_s: float) -> Change | None:
+        """Add one picture; the change, once it is certain.
+
+        With nothing known yet each answer is weighed against the best of the others, so that the first answer needs
+        as much evidence as a change.
+        """
+        logs = {state: math.log(max(_FLOOR, scores.get(state, 0.0))) for state in ANSWERS}
+        for state in ANSWERS:
+            if state is known:
+                continue
+            against = logs[known] if known is not None else max(logs[s] for s in ANSWERS if s is not state)
+            self._add(state, logs[state] - against, at, monotonic_s)
+        best = max(ANSWERS, key=self._sums.__getitem__)
+        if self._sums[best] < self._settings.threshold:
+            return None
+        began, began_s = self._began[best]
+        if monotonic_s - began_s < self._settings.settle_s:
+            return None
+        self.clear()
+        return Change(best, began)
+
+    def _add(self, state: State, ratio: float, at: float, monotonic_s: float) -> None:
+        limits = self._settings
+        before = self._sums[state]
+        total = before + max(-limits.clip, min(limits.clip, ratio)) - limits.allowance
+        self._sums[state] = min(limits.threshold, max(0.0, total))
+        if before == 0.0:
+            self._began[state] = (at, monotonic_s)

@@ -1,0 +1,154 @@
+"""Slots over time: from single readings to the states that are published, and the events between them.
+
+What is known about a slot is its last certain answer (`stocked`, `low`, `empty`). A shopper, a dark minute or a lost
+camera hides it but does not erase it: the published state becomes `blocked` or `unknown` only after that has lasted,
+and the known answer returns, with its old `since`, when the slot is seen again. Event kinds: `slot` for a change
+between answers, `sight` for one slot that went out of or came into sight, `camera` for a whole view that did.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from edge_runtime.manifest import Thresholds
+from edge_runtime.records import (
+    ANSWERS,
+    Event,
+    Frame,
+    Layout,
+    Scores,
+    Slot,
+    SlotReading,
+    SlotStatus,
+    State,
+    Unusable,
+    View,
+)
+from edge_runtime.shelf.evidence import Evidence, EvidenceSettings
+from edge_runtime.shelf.reading import UNSURE, read_slots
+from edge_runtime.shelf.sight import Sight, SightSettings
+
+STARTING = "starting"
+"""Reason of a slot that has not had enough pictures for its first answer."""
+IN_SIGHT = "ok"
+"""What a `camera` event calls a view that can be used."""
+_FRESH = 0.3
+"""Weight of the newest picture in the published confidence."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrackerSettings:
+    evidence: EvidenceSettings = field(default_factory=EvidenceSettings)
+    sight: SightSettings = field(default_factory=SightSettings)
+
+
+def event_id(frame: Frame, kind: str, slot: str, was: str, now: str) -> str:
+    """Unique within a device, and the same whenever the same capture leads to the same event (replays, resends)."""
+    text = "\x1f".join((frame.camera, str(frame.sequence), f"{frame.captured_at:.6f}", kind, slot, was, now))
+    return hashlib.blake2b(text.encode(), digest_size=10).hexdigest()
+
+
+def make_event(frame: Frame, kind: str, slot: str, was: str, now: str, confidence: float, since: float) -> Event:
+    """An event caused by this capture; `detail.since` is the first capture that spoke for it."""
+    name = event_id(frame, kind, slot, was, now)
+    return Event(name, kind, frame.camera, frame.captured_at, slot, was, now, confidence, {"since": since})
+
+
+class _SlotTracker:
+    """One slot over time."""
+
+    __slots__ = ("_confidence", "_evidence", "_known", "_sight", "_since", "_slot")
+
+    def __init__(self, slot: Slot, settings: TrackerSettings, remembered: SlotStatus | None) -> None:
+        self._slot = slot
+        self._evidence = Evidence(settings.evidence)
+        self._sight = Sight(settings.sight)
+        self._known: State | None = None
+        self._confidence = self._since = 0.0
+        if remembered is not None and remembered.state in ANSWERS:
+            self._known = remembered.state
+            self._confidence, self._since = remembered.confidence, remembered.since
+
+    def observe(self, reading: SlotReading, frame: Frame, telling: bool) -> Iterator[Event]:
+        """Take one reading. `telling` is False where the whole view, not this slot, is the matter."""
+        known = self._known
+        weighable = reading.state in ANSWERS or reading.reason == UNSURE
+        if weighable and self._weigh(reading, frame) and known is not None:
+            yield self._event(frame, "slot", known, self._known or known, self._since)
+        if reading.state in ANSWERS:
+            if self._sight.see() and self._sight.hidden is not None and reading.state is self._known:
+                was, told = self._sight.hidden[0], self._sight.told
+                self._sight.show()
+                if told:
+                    yield self._event(frame, "sight", was, reading.state, frame.captured_at)
+        elif self._sight.miss(frame, reading.state, reading.reason, telling and known is not None):
+            self._evidence.clear()
+            yield self._event(frame, "sight", known or State.UNKNOWN, reading.state, self._sight.since)
+
+    def status(self, frame: Frame) -> SlotStatus:
+        slot, hidden = self._slot, self._sight.hidden
+        if hidden is not None:
+            return SlotStatus(slot.id, slot.sku, State(hidden[0]), self._confidence, self._sight.since, hidden[1])
+        if self._known is None:
+            return SlotStatus(slot.id, slot.sku, State.UNKNOWN, 0.0, self._since or frame.captured_at, STARTING)
+        return SlotStatus(slot.id, slot.sku, self._known, self._confidence, self._since)
+
+    def _weigh(self, reading: SlotReading, frame: Frame) -> bool:
+        """Add the picture to the evidence; True if the known answer changed with it."""
+        change = self._evidence.update(self._known, reading.scores, frame.captured_at, frame.captured_monotonic_s)
+        if change is not None:
+            self._known, self._since = change.state, change.began
+            self._confidence = reading.scores[change.state]
+        elif self._known is not None:
+            self._confidence += _FRESH * (reading.scores[self._known] - self._confidence)
+        elif not self._since:
+            self._since = frame.captured_at
+        return change is not None
+
+    def _event(self, frame: Frame, kind: str, was: str, now: str, since: float) -> Event:
+        return make_event(frame, kind, self._slot.id, str(was), str(now), self._confidence, since)
+
+
+class ShelfTracker:
+    """All slots of one camera over time (`pipeline.Shelf`)."""
+
+    def __init__(
+        self,
+        camera: str,
+        layout: Layout,
+        thresholds: Thresholds,
+        settings: TrackerSettings | None = None,
+        remembered: Sequence[SlotStatus] = (),
+    ) -> None:
+        """`remembered`: statuses of an earlier run, so that a restart neither forgets nor announces what is known."""
+        settings = settings or TrackerSettings()
+        before = {status.slot: status for status in remembered}
+        self._camera = camera
+        self._layout = layout
+        self._slots = tuple(_SlotTracker(slot, settings, before.get(slot.id)) for slot in layout.slots)
+        self._view = Sight(settings.sight)
+        self.thresholds = thresholds
+        """Of the model in charge; set it between two frames when the model changes."""
+
+    def observe(
+        self, view: View | Unusable, scores: Scores | None
+    ) -> tuple[tuple[SlotReading, ...], tuple[SlotStatus, ...], tuple[Event, ...]]:
+        frame = view.frame
+        readings = read_slots(self._layout, view, scores, self.thresholds)
+        events = list(self._observe_view(view))
+        telling = isinstance(view, View) and scores is not None
+        for slot, reading in zip(self._slots, readings, strict=True):
+            events.extend(slot.observe(reading, frame, telling))
+        return readings, tuple(slot.status(frame) for slot in self._slots), tuple(events)
+
+    def _observe_view(self, view: View | Unusable) -> Iterator[Event]:
+        if isinstance(view, Unusable):
+            if self._view.miss(view.frame, str(view.reason), view.detail, telling=True):
+                yield make_event(view.frame, "camera", "", IN_SIGHT, str(view.reason), 1.0, self._view.since)
+        elif self._view.see() and self._view.hidden is not None:
+            was, told = self._view.hidden[0], self._view.told
+            self._view.show()
+            if told:
+                yield make_event(view.frame, "camera", "", was, IN_SIGHT, 1.0, view.frame.captured_at)
