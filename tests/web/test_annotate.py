@@ -2,10 +2,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from outcomes import SIZE, good, layout, refused, shelf
 
 from edge_runtime.records import State
 from edge_runtime.web.annotate import COLOURS, Tag, draw_frame, draw_sheet, draw_view, encode_jpeg, readings_of
+
+from .outcomes import SIZE, good, layout, refused, shelf
 
 
 def near(picture: np.ndarray, colour: tuple[int, int, int]) -> np.ndarray:

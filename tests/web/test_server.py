@@ -11,11 +11,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from outcomes import STATES, crops, good, layout, refused
 
 from edge_runtime.errors import Unavailable
 from edge_runtime.web.board import Board, CameraBoard
 from edge_runtime.web.server import MAX_CONNECTIONS, ViewServer
+
+from .outcomes import STATES, crops, good, layout, refused
 
 
 @pytest.fixture
