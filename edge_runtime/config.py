@@ -1,1 +1,0 @@
-"""device.toml: what a technician writes, as frozen records."""

@@ -1,0 +1,58 @@
+"""The commented device.toml that `edge-runtime config init` writes."""
+
+from __future__ import annotations
+
+_TEMPLATE = """\
+# device.toml: what this device is and does. `edge-runtime config check` says what is wrong with it, line by line.
+# Relative paths are relative to this file. Reload a running daemon with SIGHUP (systemctl reload edge-runtime).
+
+[device]
+id = "{device}"            # unique within the site; appears in every topic
+site = "{site}"
+
+[[camera]]                      # once for each camera
+name = "{camera}"
+source = "{source}"             # fill in: "/dev/video0", "rtsp://host/stream", "http://host/stream.mjpg", a video file, a folder
+layout = "{camera}/layout.json"  # written by `edge-runtime camera commission`
+#interval_s = 2                 # time between two pictures that are inferred
+#credentials_file = "credential:camera"   # one line, user:password; a file, or a systemd credential
+
+[model]
+name = "shelf-occupancy"
+#repository = "https://models.example.com/shelf"   # signed model repository; without it only installed models run
+#threads = 1                    # for one inference
+
+# Without [mqtt] the device works alone: states are in `edge-runtime status` and on the local page.
+#[mqtt]
+#url = "mqtts://broker.example.com"
+#username = "{device}"
+#password_file = "credential:mqtt-password"   # secrets are never written into this file
+#ca_file = "/etc/ssl/certs/ca-certificates.crt"
+#cert_file = "/etc/edge-runtime/device.crt"   # client certificate, together with key_file
+#key_file = "credential:mqtt-key"
+#keepalive_s = 30
+#commands = true                # carry out signed commands that arrive over this broker
+#command_keys = "operators"     # folder of the public keys that may sign them
+
+[telemetry]
+#interval_s = 60                # figures
+#heartbeat_s = 300              # states and status, even if nothing changed
+
+[storage]
+#state_dir = "state"            # models, spool, status; under systemd /var/lib/edge-runtime
+#spool_max_mb = 64              # what waits for the broker; the oldest figures are dropped first
+#spool_max_age_h = 168
+
+[view]
+#enabled = true                 # the local page
+#host = "127.0.0.1"             # stays on this device; the page shows pictures of the store
+#port = 8780
+"""
+
+
+def config_template(
+    device: str = "shelf-cam-1", site: str = "store-001", camera: str = "aisle-1", source: str = ""
+) -> str:
+    """A commented device.toml. Without `source` it has one fault on purpose: the camera's source is to be filled in."""
+    quoted = source.replace("\\", "\\\\").replace('"', '\\"')
+    return _TEMPLATE.format(device=device, site=site, camera=camera, source=quoted)

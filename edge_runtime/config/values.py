@@ -1,0 +1,77 @@
+"""The configuration as frozen records: paths absolute, defaults filled in, nothing secret inside but camera URLs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class CameraConfig:
+    name: str
+    source: str = field(repr=False)
+    """A device, `rtsp://`, `http(s)://`, a video file or a folder. May carry credentials: print `shown_url(source)`."""
+    layout: Path
+    interval_s: float = 2.0
+    """Time between two pictures that are inferred."""
+    credentials_file: Path | None = None
+    """One line, `user:password`, put into the source's URL when it is opened."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelConfig:
+    name: str = "shelf-occupancy"
+    repository: str | None = None
+    """URL or folder of the signed model repository; None: only what is installed."""
+    threads: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class MqttConfig:
+    url: str
+    """`mqtt://host[:1883]` or `mqtts://host[:8883]`, never with credentials."""
+    username: str | None = None
+    password_file: Path | None = None
+    ca_file: Path | None = None
+    cert_file: Path | None = None
+    key_file: Path | None = None
+    keepalive_s: int = 30
+    commands: bool = True
+    """Whether commands that arrive over this broker are carried out."""
+    command_keys: Path | None = None
+    """Folder of the public keys that may sign commands."""
+
+
+@dataclass(frozen=True, slots=True)
+class TelemetryConfig:
+    interval_s: float = 60.0
+    heartbeat_s: float = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class StorageConfig:
+    state_dir: Path
+    spool_max_mb: int = 64
+    spool_max_age_h: float = 168.0
+
+
+@dataclass(frozen=True, slots=True)
+class ViewConfig:
+    enabled: bool = True
+    host: str = "127.0.0.1"
+    port: int = 8780
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceConfig:
+    path: Path
+    """The file this came from."""
+    id: str
+    site: str
+    cameras: tuple[CameraConfig, ...]
+    model: ModelConfig
+    mqtt: MqttConfig | None
+    """None: this device publishes nothing; everything else works."""
+    telemetry: TelemetryConfig
+    storage: StorageConfig
+    view: ViewConfig
