@@ -94,11 +94,21 @@ def path_kind(example: str) -> Kind:
     return accept
 
 
+def loopback_kind(value: object, base: Path, environment: Environment) -> object:
+    """The local page shows pictures of the store and asks for no password: it stays on the device."""
+    if value in ("127.0.0.1", "localhost"):
+        return "127.0.0.1"
+    mend = "Reach it from elsewhere through ssh: ssh -L 8780:127.0.0.1:8780 device"
+    raise Mismatch('"127.0.0.1"; the page is served to this device only', mend)
+
+
 def camera_source_kind(value: object, base: Path, environment: Environment) -> object:
     """A URL stays as it is; a device, file or folder becomes an absolute path."""
     mend = 'Write a device ("/dev/video0"), "rtsp://host/stream", "http://host/stream.mjpg", a video file or a folder'
     if not isinstance(value, str) or not value or not value.isprintable() or len(value) > 1024:
         raise Mismatch("where the camera's pictures come from", mend)
+    if value.startswith("v4l2:"):
+        return value
     if "://" not in value:
         return str(base / value)
     url = _split(value, "a URL that can be read", mend)

@@ -10,6 +10,7 @@ from edge_runtime.config.kinds import (
     broker_url_kind,
     camera_source_kind,
     flag_kind,
+    loopback_kind,
     name_kind,
     number_kind,
     path_kind,
@@ -67,5 +68,5 @@ SECTIONS: Mapping[str, Section] = {
             "spool_max_age_h": number_kind(0.1, 8760, 168),
         }
     ),
-    "view": Section({"enabled": flag_kind, "host": text_kind("127.0.0.1"), "port": whole_kind(0, 65535, 8780)}),
+    "view": Section({"enabled": flag_kind, "host": loopback_kind, "port": whole_kind(0, 65535, 8780)}),
 }
