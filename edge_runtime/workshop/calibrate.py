@@ -1,0 +1,118 @@
+"""Confidence that can be believed: a temperature that knows how well the slot was seen, and thresholds.
+
+Temperature scaling (Guo et al. 2017) with covariates, fitted by negative log-likelihood on views of shelves that the
+network never saw, clean and degraded.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_runtime.manifest import Confidence, Thresholds
+from edge_runtime.workshop.crops import CropSet
+from edge_runtime.workshop.labels import BLOCKED, softmax
+
+T_RANGE = (0.25, 8.0)
+LIMITS = {"base": (-1.4, 1.8), "blur": (0.0, 4.0), "noise": (0.0, 4.0), "density": (0.0, 4.0), "saturated": (0.0, 6.0)}
+"""A worse view can only lower confidence: the covariates may not be negative."""
+ROUNDS = 6
+
+
+def temperature(confidence: Confidence, crops: CropSet) -> NDArray[np.float64]:
+    """(n,) temperature of every crop by the formula of manifest.Confidence."""
+    exponent = (
+        confidence.base
+        + confidence.blur * np.maximum(0, 1 - crops.sharpness.astype(np.float64))
+        + confidence.noise * crops.noise / 16
+        + confidence.density * np.maximum(0, 1 - crops.density)
+        + confidence.saturated * crops.saturated
+    )
+    return np.clip(np.exp(exponent), *T_RANGE)
+
+
+def fit_confidence(logits: NDArray[np.float32], crops: CropSet) -> Confidence:
+    """The temperature that makes the truth most likely; coordinate search, each step on a grid that narrows."""
+    found = Confidence()
+    weights = _balance(crops.label)
+    for number in range(ROUNDS):
+        for name, (low, high) in LIMITS.items():
+            reach = (high - low) / 2.0**number / 2
+            middle = getattr(found, name)
+            grid = np.clip(np.linspace(middle - reach, middle + reach, 13), low, high)
+            tries = [msgspec.structs.replace(found, **{name: round(float(value), 4)}) for value in grid]
+            found = min(tries, key=lambda each: _loss(each, logits, crops, weights))
+    return found
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Answers:
+    """What a device would say of every crop: columns of stocked, low, empty that sum to one, and blocked."""
+
+    probabilities: NDArray[np.float64]
+    blocked: NDArray[np.float64]
+    said: NDArray[np.int8]
+    """Index into LABELS, or UNKNOWN."""
+
+    @property
+    def confidence(self) -> NDArray[np.float64]:
+        return np.asarray(self.probabilities.max(1))
+
+
+UNKNOWN = -1
+
+
+def answer(logits: NDArray[np.float32], crops: CropSet, confidence: Confidence, thresholds: Thresholds) -> Answers:
+    """The device's rule for one frame on its own: `blocked` first, then `unknown`, then the best of three."""
+    shares = softmax(logits, temperature(confidence, crops))
+    blocked = shares[:, BLOCKED]
+    three = shares[:, :BLOCKED] / np.maximum(shares[:, :BLOCKED].sum(1, keepdims=True), 1e-12)
+    unsure = (
+        (three.max(1) < thresholds.answer)
+        | (crops.inside < thresholds.inside)
+        | (crops.saturated > thresholds.saturated)
+        | (crops.density < thresholds.density)
+        | ~crops.usable
+    )
+    said = np.where(unsure, UNKNOWN, three.argmax(1))
+    said = np.where((blocked >= thresholds.blocked) & crops.usable, BLOCKED, said)
+    return Answers(three, blocked, said.astype(np.int8))
+
+
+def fit_thresholds(
+    logits: NDArray[np.float32], crops: CropSet, confidence: Confidence, coverage: float = 0.975
+) -> Thresholds:
+    """The highest `answer` threshold that still answers `coverage` of what can be seen at severity 3 and below.
+
+    `blocked` is where calling a visible slot blocked and missing a covered one weigh alike.
+    """
+    shares = softmax(logits, temperature(confidence, crops))
+    blocked_at = _even_point(shares[:, BLOCKED], crops.label == BLOCKED)
+    seen = (crops.label != BLOCKED) & (crops.severity <= 3) & crops.usable & (shares[:, BLOCKED] < blocked_at)
+    three = shares[seen, :BLOCKED]
+    best = three.max(1) / three.sum(1)
+    at = float(np.clip(np.quantile(best, 1 - coverage), 0.4, 0.9)) if len(best) else 0.5
+    return Thresholds(answer=round(at, 3), blocked=round(blocked_at, 3))
+
+
+def _even_point(score: NDArray[np.float64], truth: NDArray[np.bool_]) -> float:
+    if not truth.any() or truth.all():
+        return 0.5
+    grid = np.linspace(0.2, 0.9, 36)
+    errors = [np.mean(score[truth] < at) + 3 * np.mean(score[~truth] >= at) for at in grid]
+    return float(grid[int(np.argmin(errors))])
+
+
+def _balance(label: NDArray[np.int8]) -> NDArray[np.float64]:
+    counts = np.bincount(label, minlength=4).astype(np.float64)
+    weights = (1 / np.sqrt(np.maximum(counts, 1)))[label]
+    return np.asarray(weights / weights.mean())
+
+
+def _loss(confidence: Confidence, logits: NDArray[np.float32], crops: CropSet, weights: NDArray[np.float64]) -> float:
+    shares = softmax(logits, temperature(confidence, crops))
+    likely = shares[np.arange(len(shares)), crops.label]
+    return float(np.mean(-weights * np.log(np.maximum(likely, 1e-12))))

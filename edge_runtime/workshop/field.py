@@ -1,0 +1,87 @@
+"""field-dataset/1 on disk: shelves with a layout, frames and the truth of every slot."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from edge_runtime.errors import BadConfig, Unavailable
+from edge_runtime.workshop.labels import LABELS
+
+COLUMNS = ("frame", "condition", "severity", "slot", "state", "covered")
+
+
+@dataclass(frozen=True, slots=True)
+class SlotTruth:
+    slot: str
+    state: str
+    covered: float
+
+
+@dataclass(frozen=True, slots=True)
+class FramePicture:
+    """One frame of a shelf and what its slots really were."""
+
+    path: Path
+    condition: str
+    severity: int
+    truth: tuple[SlotTruth, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ShelfPictures:
+    name: str
+    layout: Path
+    frames: tuple[FramePicture, ...]
+
+
+class _DatasetFile(msgspec.Struct, frozen=True):
+    format: str
+
+
+def read_field(folder: Path) -> tuple[ShelfPictures, ...]:
+    """All shelves of a dataset, by name. Raises Unavailable, or BadConfig naming the file that is wrong."""
+    try:
+        head = msgspec.json.decode((folder / "dataset.json").read_bytes(), type=_DatasetFile)
+    except OSError as fault:
+        raise Unavailable(f"no dataset in {folder}: {fault.strerror}", "Name a folder with a dataset.json") from None
+    except (msgspec.DecodeError, msgspec.ValidationError) as fault:
+        raise BadConfig(f"{folder / 'dataset.json'} is not readable: {fault}", "Render the dataset again") from None
+    if head.format != "field-dataset/1":
+        raise BadConfig(f"{folder} has the format {head.format!r}; field-dataset/1 was expected", "Render it again")
+    shelves = sorted(path for path in (folder / "shelves").iterdir() if path.is_dir())
+    return tuple(_read_shelf(shelf) for shelf in shelves)
+
+
+def dataset_digest(folders: tuple[Path, ...]) -> str:
+    """sha256 over names and bytes of every truth table and layout, and over the names and sizes of the frames."""
+    digest = hashlib.sha256()
+    for folder in folders:
+        for path in sorted(folder.rglob("*")):
+            if path.is_file():
+                body = path.read_bytes() if path.suffix in (".csv", ".json") else str(path.stat().st_size).encode()
+                digest.update(str(path.relative_to(folder)).encode() + b"\0" + body)
+    return digest.hexdigest()
+
+
+def _read_shelf(folder: Path) -> ShelfPictures:
+    frames: dict[str, tuple[str, int, list[SlotTruth]]] = {}
+    table = folder / "truth.csv"
+    with table.open(newline="") as lines:
+        reader = csv.DictReader(lines)
+        if tuple(reader.fieldnames or ()) != COLUMNS:
+            raise BadConfig(f"{table} has the columns {reader.fieldnames}; {COLUMNS} were expected", "Render it again")
+        for row in reader:
+            if row["state"] not in LABELS:
+                raise BadConfig(f"{table} holds the state {row['state']!r}; {LABELS} were expected", "Render it again")
+            entry = frames.setdefault(row["frame"], (row["condition"], int(row["severity"]), []))
+            entry[2].append(SlotTruth(row["slot"], row["state"], float(row["covered"])))
+    pictures = tuple(
+        FramePicture(folder / "frames" / f"{name}.jpg", condition, severity, tuple(truth))
+        for name, (condition, severity, truth) in frames.items()
+    )
+    return ShelfPictures(folder.name, folder / "layout.json", pictures)
