@@ -1,0 +1,58 @@
+"""Where a reference point lies in a frame: a homography of the shelf's front plane and one radial lens term."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+Points = NDArray[np.float64]
+"""(n, 2) x, y in pixels."""
+Matrix = NDArray[np.float64]
+"""3x3."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Warp:
+    """Reference pixels -> frame pixels: x = c + (p - c)(1 + k1 r^2) with p = H x_ref and r in half frame widths."""
+
+    homography: Matrix
+    size: tuple[int, int]
+    """(width, height) of the frame."""
+    k1: float = 0.0
+
+    def points(self, reference: Points) -> Points:
+        """Take (n, 2) reference points into the frame; points behind the camera become NaN."""
+        return bend(project(self.homography, reference), self.size, self.k1)
+
+    def best_homography(self, corners: Points) -> Matrix:
+        """The 3x3 that is nearest to this warp over the given reference points (n >= 4), lens included."""
+        if self.k1 == 0.0:
+            return self.homography
+        found, _ = cv2.findHomography(corners, self.points(corners), 0)
+        return self.homography if found is None else np.asarray(found, np.float64)
+
+
+def scaling(source: tuple[int, int], target: tuple[int, int]) -> Matrix:
+    """Homography of a plain resize between two (width, height), pixel centres at integers."""
+    sx, sy = target[0] / source[0], target[1] / source[1]
+    return np.array([[sx, 0.0, 0.5 * sx - 0.5], [0.0, sy, 0.5 * sy - 0.5], [0.0, 0.0, 1.0]])
+
+
+def project(homography: Matrix, points: Points) -> Points:
+    """Apply a 3x3 to (n, 2) points; NaN where the point lies on or behind the horizon."""
+    xyw = points @ homography[:, :2].T + homography[:, 2]
+    w = np.where(xyw[:, 2] > 1e-9, xyw[:, 2], np.nan)
+    return np.asarray(xyw[:, :2] / w[:, None], np.float64)
+
+
+def bend(points: Points, size: tuple[int, int], k1: float) -> Points:
+    """Apply the radial term about the middle of a (width, height) frame."""
+    if k1 == 0.0:
+        return points
+    centre = np.array([(size[0] - 1) / 2, (size[1] - 1) / 2])
+    offset = points - centre
+    r2 = (offset**2).sum(1, keepdims=True) / (size[0] / 2) ** 2
+    return np.asarray(centre + offset * (1.0 + k1 * r2), np.float64)
