@@ -1,0 +1,197 @@
+"""From the runtime's values to messages: pure, bounded, finite."""
+
+from __future__ import annotations
+
+import math
+import platform
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TypedDict
+
+import msgspec
+
+from edge_runtime import __version__
+from edge_runtime.records import Event, Layout, ModelId, Outcome, SlotStatus, Unusable
+from edge_runtime.telemetry import messages as m
+from edge_runtime.telemetry.spool import SpoolCounts
+from edge_runtime.telemetry.topics import Topics
+
+
+@dataclass(frozen=True, slots=True)
+class CameraHealth:
+    """How one camera is, as the daemon sees it."""
+
+    state: str
+    """`starting`, `ok`, `unusable`, `stalled` or `lost`."""
+    reason: str = ""
+    last_frame_at: float | None = None
+    """Wall clock of the newest frame."""
+    age_s: float | None = None
+    """Monotonic seconds since the newest frame."""
+    reconnects: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """How the device is, as the daemon sees it."""
+
+    state: str
+    """`starting`, `ok`, `degraded` or `stopping`."""
+    reasons: tuple[str, ...] = ()
+    model: ModelId | None = None
+    cameras: Mapping[str, CameraHealth] = field(default_factory=dict)
+
+
+class HeadFields(TypedDict):
+    site: str
+    device: str
+    session: int
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """Who speaks, and in which session."""
+
+    topics: Topics
+    session: int
+
+    def head(self, at: float) -> HeadFields:
+        return {"site": self.topics.site, "device": self.topics.device, "session": self.session, "at": rounded(at, 3)}
+
+
+def rounded(value: float, digits: int) -> float:
+    """Finite and short: what is not finite becomes 0."""
+    return round(float(value), digits) if math.isfinite(value) else 0.0
+
+
+def measured(value: float | None, digits: int) -> float | None:
+    """Like `rounded`, but what is not finite counts as not measured."""
+    return None if value is None or not math.isfinite(value) else round(float(value), digits)
+
+
+def clipped(text: str, limit: int = m.MAX_TEXT) -> str:
+    """At most `limit` characters, without the half surrogates that UTF-8 can not hold."""
+    text = text[: limit + 1].encode("utf-8", "replace").decode()
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def model_name(model: ModelId | None) -> str:
+    return clipped(f"{model.name}-{model.version}") if model else ""
+
+
+def info(
+    stamp: Stamp,
+    at: float,
+    layouts: Mapping[str, Layout],
+    intervals_s: Mapping[str, float],
+    started_at: float,
+    commands: str = "off",
+) -> m.Info:
+    """What does not change while the daemon runs; `layouts` and `intervals_s` by camera."""
+    cameras = {
+        name: m.CameraInfo(len(layout.slots), *layout.image_size, rounded(intervals_s.get(name, 0.0), 3))
+        for name, layout in layouts.items()
+    }
+    return m.Info(
+        **stamp.head(at),
+        version=__version__,
+        started_at=rounded(started_at, 3),
+        machine=platform.machine(),
+        python=platform.python_version(),
+        cameras=cameras,
+        commands=commands,
+    )
+
+
+def spool_status(counts: SpoolCounts) -> m.SpoolStatus:
+    return m.SpoolStatus(counts.events, counts.telemetry, counts.bytes, dict(counts.dropped), clipped(counts.degraded))
+
+
+def status(stamp: Stamp, at: float, seq: int, health: Health, uptime_s: float, counts: SpoolCounts) -> m.Status:
+    """How the device is now."""
+    cameras = {
+        name: m.CameraStatus(c.state, clipped(c.reason), measured(c.last_frame_at, 3))
+        for name, c in health.cameras.items()
+    }
+    model = m.ModelRef(health.model.name, health.model.version, health.model.sha256) if health.model else None
+    return m.Status(
+        **stamp.head(at),
+        seq=seq,
+        state=health.state,
+        reasons=tuple(clipped(reason) for reason in health.reasons[:16]),
+        uptime_s=rounded(uptime_s, 0),
+        model=model,
+        cameras=cameras,
+        spool=spool_status(counts),
+    )
+
+
+def _slot_line(status: SlotStatus) -> m.SlotLine:
+    return m.SlotLine(
+        status.slot,
+        clipped(status.sku, 80),
+        status.state,
+        rounded(status.confidence, 3),
+        rounded(status.since, 0),
+        clipped(status.reason, 40),
+    )
+
+
+def shelf(stamp: Stamp, seq: int, outcome: Outcome) -> m.Shelf:
+    """Every slot of one camera, at the capture time of the outcome's frame."""
+    unusable = outcome.view if isinstance(outcome.view, Unusable) else None
+    return m.Shelf(
+        **stamp.head(outcome.frame.captured_at),
+        seq=seq,
+        camera=outcome.frame.camera,
+        usable=unusable is None,
+        reason=unusable.reason.value if unusable else "",
+        model=model_name(outcome.scores.model) if outcome.scores else "",
+        counts=state_counts(outcome.statuses),
+        slots=tuple(_slot_line(s) for s in outcome.statuses),
+    )
+
+
+def state_counts(statuses: tuple[SlotStatus, ...]) -> dict[str, int]:
+    return dict(sorted(Counter(s.state.value for s in statuses).items()))
+
+
+def event(stamp: Stamp, seq: int, happened: Event, model: ModelId | None = None) -> m.EventMessage:
+    """One event. Details are clipped; beyond 16 of them the rest is left out."""
+    detail = {
+        clipped(key, 40): clipped(value) if isinstance(value, str) else rounded(value, 4)
+        for key, value in list((happened.detail or {}).items())[:16]
+    }
+    return m.EventMessage(
+        **stamp.head(happened.at),
+        seq=seq,
+        id=happened.id,
+        kind=happened.kind,
+        camera=happened.camera,
+        slot=happened.slot,
+        was=clipped(happened.was, 80),
+        now=clipped(happened.now, 80),
+        confidence=measured(happened.confidence, 4),
+        model=model_name(model),
+        detail=detail,
+    )
+
+
+def bounded_event(message: m.EventMessage) -> bytes:
+    """JSON bytes of an event that are never refused for size: the details go first."""
+    raw = msgspec.json.encode(message)
+    if len(raw) <= m.MAX_EVENT_BYTES:
+        return raw
+    return m.encode(msgspec.structs.replace(message, detail={"left_out": "the details were too large"}))
+
+
+def availability(stamp: Stamp, at: float, connection: int, state: str, reason: str) -> m.Availability:
+    """Birth, farewell and will share this form."""
+    return m.Availability(
+        **stamp.head(at),
+        state="online" if state == "online" else "offline",
+        reason="connected" if state == "online" else ("stopped" if reason == "stopped" else "lost"),
+        connection=connection,
+    )

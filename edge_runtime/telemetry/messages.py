@@ -1,0 +1,244 @@
+"""What a device says over MQTT: frozen records, JSON in UTF-8, described for readers in docs/asyncapi.yaml.
+
+Every message names its schema (`edge/<kind>/<version>`), its device, the session (one start of the daemon) and a time
+in seconds since 1970. `seq` counts up within a session: it orders messages where clocks can not. A field that holds
+its default is left out. Numbers are finite; what could not be measured is left out.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from edge_runtime.errors import Refused
+from edge_runtime.records import State
+
+Scalar = str | int | float | bool | None
+MAX_TEXT = 240
+"""Characters of free text (details, reasons) in any message."""
+MAX_EVENT_BYTES = 4_096
+MAX_STATE_BYTES = 131_072
+MAX_TELEMETRY_BYTES = 65_536
+MAX_SNAPSHOT_BYTES = 524_288
+"""Of the encoded message: the picture in base64 is a third larger than the file."""
+
+
+class Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A value inside a message."""
+
+
+class Head(Part, frozen=True, tag_field="schema", kw_only=True):
+    """What all messages carry."""
+
+    site: str
+    device: str
+    session: int
+    """Counts the starts of the daemon, or the time of this start: larger is later."""
+    at: float
+    """Seconds since 1970 by the device's clock, which may be wrong."""
+
+
+class ModelRef(Part, frozen=True):
+    name: str
+    version: str
+    sha256: str
+
+
+class Availability(Head, frozen=True, tag="edge/availability/1", kw_only=True):
+    """Retained; `offline` is also the last will. Of a will, `at` is the time of the connection it belongs to."""
+
+    state: Literal["online", "offline"]
+    reason: Literal["connected", "stopped", "lost"]
+    connection: int
+    """Counts the connections of this session."""
+
+
+class CameraInfo(Part, frozen=True):
+    slots: int
+    width: int
+    height: int
+    interval_s: float
+
+
+class Info(Head, frozen=True, tag="edge/info/1", kw_only=True):
+    """Retained: what does not change while the daemon runs."""
+
+    version: str
+    started_at: float
+    machine: str = ""
+    python: str = ""
+    cameras: dict[str, CameraInfo] = {}
+    commands: str = "off"
+
+
+class CameraStatus(Part, frozen=True):
+    state: str
+    """`ok`, `unusable`, `stalled`, `lost` or `starting`."""
+    reason: str = ""
+    last_frame_at: float | None = None
+
+
+class SpoolStatus(Part, frozen=True):
+    events: int = 0
+    """Waiting to be acknowledged."""
+    telemetry: int = 0
+    bytes: int = 0
+    dropped: dict[str, int] = {}
+    """Since the spool was made, by reason."""
+    degraded: str = ""
+    """Why the spool is not on the disk; empty if it is."""
+
+
+class Status(Head, frozen=True, tag="edge/status/1", kw_only=True):
+    """Retained: how the device is now."""
+
+    seq: int
+    state: str
+    """`starting`, `ok`, `degraded`, `stopping`."""
+    reasons: tuple[str, ...] = ()
+    uptime_s: float = 0.0
+    model: ModelRef | None = None
+    cameras: dict[str, CameraStatus] = {}
+    spool: SpoolStatus | None = None
+
+
+class SlotLine(Part, frozen=True):
+    slot: str
+    sku: str
+    state: State
+    confidence: float
+    since: float
+    reason: str = ""
+
+
+class Shelf(Head, frozen=True, tag="edge/shelf/1", kw_only=True):
+    """Retained, one a camera: every slot of the layout as it is now."""
+
+    seq: int
+    camera: str
+    usable: bool
+    reason: str = ""
+    """Why the newest frame can not be used."""
+    model: str = ""
+    """`name-version`; empty in safe mode."""
+    counts: dict[str, int] = {}
+    slots: tuple[SlotLine, ...] = ()
+
+
+class EventMessage(Head, frozen=True, tag="edge/event/1", kw_only=True):
+    """Durable. `id` is stable: a message sent twice has the same one."""
+
+    seq: int
+    id: str
+    kind: str
+    camera: str = ""
+    slot: str = ""
+    was: str = ""
+    now: str = ""
+    confidence: float | None = None
+    model: str = ""
+    detail: dict[str, str | float] = {}
+
+
+class CameraFigures(Part, frozen=True):
+    """One camera over the interval."""
+
+    frames: int
+    usable: int
+    unusable: dict[str, int] = {}
+    """Frames by reason."""
+    ms: dict[str, tuple[float, float]] = {}
+    """Stage -> (mean, 95th percentile) in milliseconds."""
+    states: dict[str, int] = {}
+    """Slots by state at the end of the interval."""
+    confidence: float | None = None
+    """Mean over the answered slots of all frames."""
+    registration: dict[str, int] = {}
+    """Frames by status, and `moved`."""
+    residual_px: float | None = None
+    inliers: int | None = None
+    light_applied: int = 0
+    gain: float | None = None
+    """Mean over channels and frames."""
+    light_residual: tuple[float, float] | None = None
+    """Mean before and after the correction."""
+    sharpness: float | None = None
+    noise: float | None = None
+    reconnects: int | None = None
+    age_s: float | None = None
+    """Since the newest frame."""
+
+
+class DriftLine(Part, frozen=True):
+    state: str
+    cause: str = ""
+    z: dict[str, float] = {}
+    """The signals' newest scores against their baseline, in standard deviations."""
+
+
+class TelemetryMessage(Head, frozen=True, tag="edge/telemetry/1", kw_only=True):
+    """Figures over the last interval; may be dropped when the network is away for long."""
+
+    seq: int
+    id: str
+    interval_s: float
+    rss_mb: float
+    cpu_s: float
+    """CPU seconds of the process in the interval."""
+    model: str = ""
+    cameras: dict[str, CameraFigures] = {}
+    drift: dict[str, DriftLine] = {}
+    spool: SpoolStatus | None = None
+
+
+class Snapshot(Head, frozen=True, tag="edge/snapshot/1", kw_only=True):
+    """One picture, asked for by a command."""
+
+    id: str
+    camera: str
+    content_type: Literal["image/jpeg"]
+    width: int
+    height: int
+    data: bytes
+    """Base64 in JSON."""
+
+
+class Response(Head, frozen=True, tag="edge/resp/1", kw_only=True):
+    """A receipt: what became of the command `id`."""
+
+    id: str
+    verb: str
+    state: Literal["accepted", "succeeded", "failed", "refused"]
+    reason: str = ""
+    """One word that programs read: `expired`, `replayed`, `unknown_verb` ..."""
+    detail: str = ""
+    result: dict[str, Scalar] = {}
+
+
+Message = Availability | Info | Status | Shelf | EventMessage | TelemetryMessage | Snapshot | Response
+
+_LIMITS: dict[type[Head], int] = {
+    EventMessage: MAX_EVENT_BYTES,
+    TelemetryMessage: MAX_TELEMETRY_BYTES,
+    Snapshot: MAX_SNAPSHOT_BYTES,
+}
+
+
+def encode(message: Message) -> bytes:
+    """JSON bytes. Raises Refused if the message is larger than its kind may be."""
+    raw = msgspec.json.encode(message)
+    limit = _LIMITS.get(type(message), MAX_STATE_BYTES)
+    if len(raw) > limit:
+        kind = message.__struct_config__.tag
+        raise Refused(f"a message of {kind} has {len(raw)} bytes, at most {limit} are sent", "Send less in it")
+    return raw
+
+
+def decode(raw: bytes) -> Message:
+    """The message in `raw`, by its `schema`. Raises Refused if it is none of this version's."""
+    try:
+        message: Message = msgspec.json.decode(raw, type=Message)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as fault:
+        raise Refused(f"not a message of edge/v1: {fault}") from None
+    return message
