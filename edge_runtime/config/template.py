@@ -54,5 +54,11 @@ def config_template(
     device: str = "shelf-cam-1", site: str = "store-001", camera: str = "aisle-1", source: str = ""
 ) -> str:
     """A commented device.toml. Without `source` it has one fault on purpose: the camera's source is to be filled in."""
-    quoted = source.replace("\\", "\\\\").replace('"', '\\"')
-    return _TEMPLATE.format(device=device, site=site, camera=camera, source=quoted)
+    values = {"device": device, "site": site, "camera": camera, "source": source}
+    return _TEMPLATE.format(**{key: _quoted(value) for key, value in values.items()})
+
+
+def _quoted(text: str) -> str:
+    """As it stands between the quotes of a TOML text."""
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return "".join(c if c.isprintable() else f"\\U{ord(c):08x}" for c in escaped)
