@@ -9,6 +9,7 @@ from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
 
 from edge_runtime.config.environment import Environment
+from edge_runtime.config.secrets import shown_url
 
 CREDENTIAL = "credential:"
 CAMERA_SCHEMES = ("rtsp", "rtsps", "http", "https", "file")
@@ -162,5 +163,4 @@ def _split(value: str, expected: str, mend: str) -> SplitResult:
 
 
 def _masked(value: str) -> str:
-    scheme, _, rest = value.partition("://")
-    return repr(f"{scheme}://{rest.rpartition('@')[2]}")
+    return repr(shown_url(value))

@@ -39,11 +39,14 @@ def authorized_source(camera: CameraConfig) -> str:
 
 
 def shown_url(source: str) -> str:
-    """A source as it may be printed: `rtsp://***@host/stream?***`. The query is hidden too; cameras take keys there."""
+    """A source as it may be printed: `rtsp://***@host/stream?***`.
+
+    Everything before the last @ is hidden (an unescaped password may hold / ? and #), and the query too: cameras take
+    keys there.
+    """
     if "://" not in source:
         return source
     scheme, _, rest = source.partition("://")
-    address, mark, _ = rest.partition("?")
-    authority, slash, path = address.partition("/")
-    _, at, host = authority.rpartition("@")
-    return f"{scheme}://{'***@' if at else ''}{host}{slash}{path}{'?***' if mark else ''}"
+    _, at, place = rest.rpartition("@")
+    address, mark, _ = place.partition("?")
+    return f"{scheme}://{'***@' if at else ''}{address}{'?***' if mark else ''}"
