@@ -1,0 +1,42 @@
+"""When the next picture is due, and waiting that another thread can end."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+
+class Pace:
+    """At most one picture an interval, on a steady grid: a late picture does not push the next one back."""
+
+    def __init__(self, interval_s: float) -> None:
+        self._interval_s = interval_s
+        self._due_s = float("-inf")
+        self._closed = threading.Event()
+
+    @property
+    def closed(self) -> bool:
+        return self._closed.is_set()
+
+    def close(self) -> None:
+        """End every wait, now and later."""
+        self._closed.set()
+
+    def take(self, now_s: float) -> bool:
+        """True if a picture at `now_s` (monotonic) is due; the next one is then due an interval later."""
+        # A tenth of the interval early is in time: cameras jitter, and waiting for the next picture would halve the rate.
+        if now_s < self._due_s - 0.1 * self._interval_s:
+            return False
+        self._due_s = max(self._due_s + self._interval_s, now_s + 0.5 * self._interval_s)
+        return True
+
+    def wait_until(self, at_s: float) -> bool:
+        """Sleep until `at_s` (monotonic). False if closed meanwhile."""
+        return not self._closed.wait(max(0.0, at_s - time.monotonic()))
+
+    def wait_due(self) -> bool:
+        """Sleep until the next picture is due, and take it. False if closed meanwhile."""
+        if not self.wait_until(self._due_s if self._due_s > 0 else 0.0):
+            return False
+        self.take(max(time.monotonic(), self._due_s))
+        return True
