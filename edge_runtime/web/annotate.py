@@ -88,7 +88,17 @@ def draw_slots(
     width = max(1, round(max(canvas.shape[:2]) / 480))
     for _, tag, corners in placed:
         cv2.polylines(canvas, [_fixed(_inset(corners, width))], True, _bgr(tag.state), width, cv2.LINE_AA, 4)
-    return _labels(canvas, placed)
+    return _write_labels(canvas, [(_label(tag), tag.state, corners) for _, tag, corners in placed])
+
+
+def draw_layout(picture: Image, slots: Iterable[Slot]) -> Image:
+    """A reference picture with the outline and the id of every slot: what a technician checks after commissioning."""
+    canvas = picture.copy()
+    width = max(1, round(max(canvas.shape[:2]) / 480))
+    placed = [(slot, np.asarray(slot.polygon, np.float64)) for slot in slots]
+    for _, corners in placed:
+        cv2.polylines(canvas, [_fixed(_inset(corners, width))], True, _bgr(State.STOCKED), width, cv2.LINE_AA, 4)
+    return _write_labels(canvas, [(slot.id, State.BLOCKED, corners) for slot, corners in placed])
 
 
 def draw_sheet(outcome: Outcome, layout: Layout) -> Image:
@@ -157,26 +167,31 @@ def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     return ImageFont.load_default(size)
 
 
-def _labels(canvas: Image, placed: list[tuple[Slot, Tag, NDArray[np.float64]]]) -> Image:
-    """A small filled label in the corner of every slot that is not simply stocked."""
+def _label(tag: Tag) -> str:
+    if tag.state not in _LABELLED:
+        return ""
+    return tag.state.value if tag.state is State.UNKNOWN else f"{tag.state.value} {tag.confidence:.0%}"
+
+
+def _write_labels(canvas: Image, labels: Iterable[tuple[str, State, NDArray[np.float64]]]) -> Image:
+    """A small filled label in the corner of every slot that has a text; shortened to its first word where it is narrow."""
     size = max(10, round(max(canvas.shape[:2]) / 68))
     page = Pillow.fromarray(canvas[:, :, ::-1])
     pen = ImageDraw.Draw(page)
-    for _, tag, corners in placed:
-        if tag.state not in _LABELLED:
+    for text, state, corners in labels:
+        if not text:
             continue
         (left, top), (right, _) = corners.min(0), corners.max(0)
-        text = tag.state.value if tag.state is State.UNKNOWN else f"{tag.state.value} {tag.confidence:.0%}"
         if pen.textlength(text, _font(size)) + size > right - left:
-            text = tag.state.value
+            text = text.split()[0]
         at = (float(left) + size * 0.45, float(top) + size * 0.45)
         box = pen.textbbox(at, text, _font(size))
         pen.rounded_rectangle(
             (box[0] - size * 0.35, box[1] - size * 0.25, box[2] + size * 0.35, box[3] + size * 0.3),
             size // 4,
-            fill=COLOURS[tag.state],
+            fill=COLOURS[state],
         )
-        pen.text(at, text, _INK if tag.state is State.LOW else _PAPER, _font(size))
+        pen.text(at, text, _INK if state is State.LOW else _PAPER, _font(size))
     return _image(np.asarray(page)[:, :, ::-1])
 
 

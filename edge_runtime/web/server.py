@@ -1,4 +1,4 @@
-"""The local view's HTTP server: loopback only, a bounded number of threads, its own files only, a strict content policy."""
+"""The local view's HTTP server: loopback unless told otherwise, a bounded number of threads, its own files only, a strict content policy."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 import threading
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from ipaddress import ip_address
 from pathlib import Path
 from socket import socket
 from socketserver import ThreadingMixIn
@@ -14,10 +15,9 @@ from urllib.parse import unquote, urlsplit
 from edge_runtime.errors import Unavailable
 from edge_runtime.web.board import Board
 
-ADDRESS = "127.0.0.1"
+LOOPBACK = "127.0.0.1"
 MAX_CONNECTIONS = 8
 IDLE_S = 20.0
-_LOCAL_NAMES = {"127.0.0.1", "localhost", "[::1]"}
 _PAGE = Path(__file__).parent / "page"
 _FILES = {
     "/": ("index.html", "text/html; charset=utf-8"),
@@ -38,15 +38,15 @@ _HEADERS = {
 class ViewServer:
     """Serves a board from its own thread until `close`. Port 0 lets the system choose; `url` says which."""
 
-    def __init__(self, board: Board, port: int = 0) -> None:
-        """Bind at once. Raises Unavailable if the port is taken or not allowed."""
+    def __init__(self, board: Board, port: int = 0, host: str = LOOPBACK) -> None:
+        """Bind at once. Raises Unavailable if the port is taken or the address is not this device's."""
         handler = type("_BoundHandler", (_Handler,), {"board": board})
         try:
-            self._http = _BoundedServer((ADDRESS, port), handler)
+            self._http = _BoundedServer((host, port), handler)
         except (OSError, OverflowError) as fault:
             reason = fault.strerror if isinstance(fault, OSError) else "not a port number"
             raise Unavailable(
-                f"the local view can not listen on {ADDRESS}:{port}: {reason}",
+                f"the local view can not listen on {host}:{port}: {reason}",
                 "Choose another port under [view] in device.toml, or 0 for any free one",
             ) from None
         self._thread = threading.Thread(target=self._http.serve_forever, args=(0.2,), name="view", daemon=True)
@@ -54,7 +54,8 @@ class ViewServer:
     @property
     def url(self) -> str:
         """Where a browser on this device finds the page."""
-        return f"http://{ADDRESS}:{self._http.server_address[1]}/"
+        host, port = self._http.server_address[:2]
+        return f"http://{host!s}:{port}/"
 
     def start(self) -> None:
         """Begin to answer, in a thread."""
@@ -102,8 +103,8 @@ class _Handler(BaseHTTPRequestHandler):
     timeout = IDLE_S
 
     def do_GET(self) -> None:
-        if not self._is_local():
-            self._answer(HTTPStatus.FORBIDDEN, b"only under a local name\n", "text/plain")
+        if not self._is_addressed_directly():
+            self._answer(HTTPStatus.FORBIDDEN, b"ask for this device by its address\n", "text/plain")
             return
         path = unquote(urlsplit(self.path).path)
         if path in _FILES:
@@ -133,11 +134,17 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             self._answer(HTTPStatus.OK, jpeg, "image/jpeg")
 
-    def _is_local(self) -> bool:
-        """Refuse foreign host names: a page elsewhere must not reach the view by pointing its own name at loopback."""
+    def _is_addressed_directly(self) -> bool:
+        """Only `localhost` and plain addresses: a page elsewhere must not get in by pointing its own name at this device."""
         host = self.headers.get("Host", "")
         name = host if host.endswith("]") else host.rpartition(":")[0] or host
-        return name.lower() in _LOCAL_NAMES
+        if name.lower() == "localhost":
+            return True
+        try:
+            ip_address(name.strip("[]"))
+        except ValueError:
+            return False
+        return True
 
     def _json(self, status: HTTPStatus, record: object) -> None:
         self._answer(status, json.dumps(record, allow_nan=False).encode(), "application/json")

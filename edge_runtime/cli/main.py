@@ -1,0 +1,67 @@
+"""`edge-runtime`: the verbs, what they share, and how a failure is told."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import cast
+
+from edge_runtime import __version__
+from edge_runtime.cli import cameras, configuration, doctor, infer, models, replay
+from edge_runtime.cli.output import complain
+from edge_runtime.errors import EXIT_OK, EdgeError
+
+EXIT_INTERRUPTED = 130
+_EPILOG = """\
+first steps:
+  edge-runtime demo                                          a simulated store, from camera to broker, in a minute
+  edge-runtime camera commission --image shelf.jpg --rows 4 --columns 6 --out aisle-1
+  edge-runtime infer --layout aisle-1/layout.json photo.jpg  what the slots are in a photograph
+  edge-runtime config init > device.toml                     then edit it, then:
+  edge-runtime config check device.toml && edge-runtime run --config device.toml
+
+exit codes: 0 fine, 1 a problem was found, 2 wrong usage, 69 something needed is not there, 75 try again later,
+78 wrong configuration. Every reading verb takes --json: one JSON object a line.
+"""
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """All verbs; cheap, no heavy import."""
+    parser = argparse.ArgumentParser(
+        prog="edge-runtime",
+        description="Shelf cameras on the device: normalize the view, read every slot, publish what changed.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"edge-runtime {__version__}")
+    verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
+    for family in (infer, replay, cameras, models, configuration, doctor):
+        family.register(verbs)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one verb and return its exit code. Wrong usage and `--help` leave by SystemExit, as argparse does."""
+    parsed = build_parser().parse_args(arguments)
+    act = cast("Callable[[argparse.Namespace], int]", parsed.act)
+    try:
+        code = act(parsed)
+        sys.stdout.flush()
+    except EdgeError as fault:
+        complain(str(fault))
+        return fault.exit_code
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        # The reader has what it wanted; Python must not complain again when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_OK
+    return code
+
+
+def run() -> None:
+    """The entry point of the installed command."""
+    sys.exit(main())

@@ -1,0 +1,83 @@
+"""Lines, tables and colours: JSON for programs, tables for people, progress only where somebody looks."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, TypeAlias
+
+if TYPE_CHECKING:
+    Verbs: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+
+_CODES = {"green": 32, "yellow": 33, "red": 31, "blue": 34, "grey": 90, "bold": 1}
+STATE_COLOURS = {"stocked": "green", "low": "yellow", "empty": "red", "blocked": "blue", "unknown": "grey"}
+
+
+def add_verb(verbs: Verbs, name: str, summary: str, detail: str, examples: str) -> argparse.ArgumentParser:
+    """A verb's parser, in the one form that all verbs have: what it does, then examples."""
+    return verbs.add_parser(
+        name,
+        help=summary,
+        description=detail,
+        epilog=f"examples:\n{examples}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+
+
+def add_json(parser: argparse.ArgumentParser) -> None:
+    """`--json`, as every reading verb has it."""
+    parser.add_argument("--json", action="store_true", help="one JSON object a line, for programs")
+
+
+def emit(record: Mapping[str, object]) -> None:
+    """One JSON object as a line, at once."""
+    print(json.dumps(record, ensure_ascii=False, separators=(",", ":"), allow_nan=False), flush=True)
+
+
+def say(text: str = "") -> None:
+    """A line for a person on standard output."""
+    print(text, flush=True)
+
+
+def complain(text: str) -> None:
+    """A line for a person on standard error."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def watched() -> bool:
+    """True if standard output is a terminal: only then are there colours and things that move."""
+    return sys.stdout.isatty()
+
+
+def paint(text: str, colour: str) -> str:
+    """`text` in a colour, if somebody watches and NO_COLOR is not set."""
+    return f"\x1b[{_CODES[colour]}m{text}\x1b[0m" if _coloured() else text
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[str]], colours: Mapping[str, str] | None = None) -> str:
+    """Aligned columns; a cell whose text is a key of `colours` is painted."""
+    lines = [tuple(header), *(tuple(row) for row in rows)]
+    widths = [max(len(line[k]) for line in lines) for k in range(len(header))]
+    shown = []
+    for number, line in enumerate(lines):
+        cells = [cell.ljust(width) for cell, width in zip(line, widths, strict=True)]
+        cells[-1] = cells[-1].rstrip()
+        if number == 0:
+            cells = [paint(cell, "bold") for cell in cells]
+        elif colours:
+            cells = [
+                paint(cell, colours[text]) if text in colours else cell for cell, text in zip(cells, line, strict=True)
+            ]
+        shown.append("  ".join(cells))
+    return "\n".join(shown)
+
+
+def _coloured() -> bool:
+    if not watched():
+        return False
+    from edge_runtime.config.environment import read_environment
+
+    return not read_environment().no_color
