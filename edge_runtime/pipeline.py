@@ -92,6 +92,13 @@ class Pipeline:
         began = time.perf_counter()
         view = self._normalizer.normalize(frame)
         scores = self._model.infer(view) if self._model is not None and isinstance(view, View) else None
+        return self._conclude(view, scores, began)
+
+    def miss(self, view: Unusable) -> Outcome:
+        """Take a moment in which there was no frame (`Reason.NO_CAMERA`) to the shelf and the observers."""
+        return self._conclude(view, None, time.perf_counter())
+
+    def _conclude(self, view: View | Unusable, scores: Scores | None, began: float) -> Outcome:
         inferred = time.perf_counter()
         readings, statuses, events = self._shelf.observe(view, scores)
         ended = time.perf_counter()
@@ -101,7 +108,7 @@ class Pipeline:
             "shelf": 1e3 * (ended - inferred),
             "total": 1e3 * (ended - began),
         }
-        outcome = Outcome(frame, view, scores, readings, statuses, events, ms)
+        outcome = Outcome(view.frame, view, scores, readings, statuses, events, ms)
         for observer in self._observers:
             observer.observe(outcome)
         return outcome

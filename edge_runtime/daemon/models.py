@@ -1,0 +1,168 @@
+"""The model that all cameras share: loaded once, bound to each camera, and what takes its place when it fails."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Protocol
+
+from edge_runtime.errors import EdgeError, ModelFault
+from edge_runtime.inference.classifier import SlotClassifier
+from edge_runtime.inference.session import Session, open_session
+from edge_runtime.lifecycle.bundle import Bundle
+from edge_runtime.manifest import Manifest, Thresholds
+from edge_runtime.normalize.settings import NormalizeSettings
+from edge_runtime.normalize.view import Normalizer, RawNormalizer
+from edge_runtime.pipeline import Model
+from edge_runtime.pipeline import Normalizer as NormalizerPart
+from edge_runtime.records import CropSpec, Image, Layout, ModelId
+
+log = logging.getLogger(__name__)
+
+SAFE_CROP = CropSpec((64, 64), 0.1)
+"""What is cut out while no model runs: the local view still shows the slots."""
+SAFE_THRESHOLDS = Thresholds(1.0, 1.0)
+MAX_FALLBACKS = 8
+"""More bundles than a store keeps: a store that never ends its chain must not hold up the loop."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LoadedModel:
+    """A model in memory; the bundle's bytes are let go. One session serves all cameras of the device."""
+
+    manifest: Manifest
+    id: ModelId
+    session: Session
+
+
+def load_model(bundle: Bundle, threads: int = 1) -> LoadedModel:
+    """Raises ModelFault if the model does not load or does not fit its manifest."""
+    return LoadedModel(bundle.manifest, bundle.id, open_session(bundle.model, bundle.manifest, threads))
+
+
+def build_parts(
+    layout: Layout, reference: Image, loaded: LoadedModel | None, raw: bool = False, stateless: bool = False
+) -> tuple[NormalizerPart, Model | None]:
+    """The two parts of a pipeline that change together with the model."""
+    crop = loaded.manifest.crop if loaded else SAFE_CROP
+    normalizer: NormalizerPart
+    if raw:
+        normalizer = RawNormalizer(layout, reference, crop)
+    else:
+        normalizer = Normalizer(layout, reference, crop, NormalizeSettings(stateless=stateless))
+    if loaded is None:
+        return normalizer, None
+    return normalizer, SlotClassifier(loaded.session, loaded.manifest, loaded.id.sha256, normalizer.reference_crops)
+
+
+def thresholds_of(loaded: LoadedModel | None) -> Thresholds:
+    return loaded.manifest.thresholds if loaded else SAFE_THRESHOLDS
+
+
+class BundleStore(Protocol):
+    """What the daemon needs of `lifecycle.store.ModelStore`."""
+
+    def current(self) -> Bundle | None:
+        """The bundle to run; None is safe mode."""
+        ...
+
+    def rollback(self, reason: str) -> Bundle | None:
+        """Give the current bundle up and name the next of the chain; None is safe mode."""
+        ...
+
+    def note_healthy(self) -> None:
+        """The current bundle has proved itself."""
+        ...
+
+
+class ModelUser(Protocol):
+    """Whoever runs the model and must change it (`station.Station`)."""
+
+    def use(self, loaded: LoadedModel | None) -> None: ...
+
+
+class ModelDeck:
+    """Which model runs now. Owned by the inference loop.
+
+    Falls back along the store's chain until a model loads; when none does the device goes on in safe mode.
+    """
+
+    def __init__(
+        self,
+        store: BundleStore,
+        threads: int = 1,
+        healthy_frames: int = 30,
+        load: Callable[[Bundle, int], LoadedModel] = load_model,
+    ) -> None:
+        self._store = store
+        self._threads = threads
+        self._healthy_frames = healthy_frames
+        self._load = load
+        self._good = 0
+        self.loaded: LoadedModel | None = None
+        self.trouble = ""
+        """Why another model than the wanted one runs, or none; empty if all is well."""
+
+    @property
+    def id(self) -> ModelId | None:
+        return self.loaded.id if self.loaded else None
+
+    def open(self) -> LoadedModel | None:
+        """Load what the store names; at start."""
+        return self._settle(self._guarded(self._store.current))
+
+    def fall_back(self, reason: str, users: Iterable[ModelUser] = ()) -> LoadedModel | None:
+        """Give the running model up and put the next one in charge of `users`; None is safe mode."""
+        log.warning("model %s is given up: %s", self.id, reason)
+        everyone = tuple(users)
+        loaded = self._settle(self._guarded(lambda: self._store.rollback(reason)), reason)
+        while not self._bind(loaded, everyone):
+            loaded = self._settle(self._guarded(lambda: self._store.rollback(self.trouble)), self.trouble)
+        return loaded
+
+    def note_good_frame(self) -> None:
+        """Count a frame that was answered; after enough of them the store hears that the model is sound."""
+        if self._good >= self._healthy_frames:
+            return
+        self._good += 1
+        if self._good == self._healthy_frames:
+            try:
+                self._store.note_healthy()
+            except EdgeError as fault:
+                log.warning("that the model is sound can not be recorded: %s", fault)
+
+    def _bind(self, loaded: LoadedModel | None, users: tuple[ModelUser, ...]) -> bool:
+        try:
+            for user in users:
+                user.use(loaded)
+        except ModelFault as fault:
+            self.trouble = str(fault)
+            return loaded is None
+        return True
+
+    def _settle(self, bundle: Bundle | None, trouble: str = "") -> LoadedModel | None:
+        """Load `bundle`, or the first one after it that loads."""
+        self.trouble, self._good, self.loaded = trouble, 0, None
+        for _ in range(MAX_FALLBACKS):
+            if bundle is None:
+                break
+            try:
+                self.loaded = self._load(bundle, self._threads)
+                return self.loaded
+            except ModelFault as fault:
+                reason = str(fault)
+                log.warning("%s %s: %s", bundle.manifest.name, bundle.manifest.version, reason)
+                self.trouble = f"{bundle.manifest.name} {bundle.manifest.version}: {reason}"
+                bundle = self._guarded(lambda reason=reason: self._store.rollback(reason))  # type: ignore[misc]
+        self.trouble = self.trouble or "no bundle is installed"
+        return None
+
+    def _guarded(self, ask: Callable[[], Bundle | None]) -> Bundle | None:
+        """A store that can not answer (its disk fails) counts as one without bundles."""
+        try:
+            return ask()
+        except EdgeError as fault:
+            log.warning("%s", fault)
+            self.trouble = str(fault)
+            return None
