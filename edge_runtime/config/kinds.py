@@ -95,6 +95,16 @@ def path_kind(example: str) -> Kind:
     return accept
 
 
+def choice_kind(*choices: str) -> Kind:
+    def accept(value: object, base: Path, environment: Environment) -> object:
+        if value in choices:
+            return value
+        shown = " or ".join(f'"{choice}"' for choice in choices)
+        raise Mismatch(shown, f"Write {shown}, with the quotes")
+
+    return accept
+
+
 def loopback_kind(value: object, base: Path, environment: Environment) -> object:
     """The local page shows pictures of the store and asks for no password: it stays on the device."""
     if value in ("127.0.0.1", "localhost"):

@@ -31,8 +31,7 @@ name = "shelf-occupancy"
 #cert_file = "/etc/edge-runtime/device.crt"   # client certificate, together with key_file
 #key_file = "credential:mqtt-key"
 #keepalive_s = 30
-#commands = true                # carry out signed commands that arrive over this broker
-#command_keys = "operators"     # folder of the public keys that may sign them
+#commands = "off"               # or "unsigned": whoever may publish to this broker commands this device
 
 [telemetry]
 #interval_s = 60                # figures

@@ -36,10 +36,8 @@ class MqttConfig:
     cert_file: Path | None = None
     key_file: Path | None = None
     keepalive_s: int = 30
-    commands: bool = True
-    """Whether commands that arrive over this broker are carried out."""
-    command_keys: Path | None = None
-    """Folder of the public keys that may sign commands."""
+    commands: str = "off"
+    """`off`, or `unsigned`: whoever may publish to the broker commands this device (closed networks only)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from edge_runtime.errors import EdgeError, ModelFault
 from edge_runtime.inference.classifier import SlotClassifier
 from edge_runtime.inference.session import Session, open_session
 from edge_runtime.lifecycle.bundle import Bundle
+from edge_runtime.lifecycle.guard import STAY, Verdict
 from edge_runtime.manifest import Manifest, Thresholds
 from edge_runtime.normalize.settings import NormalizeSettings
 from edge_runtime.normalize.view import Normalizer, RawNormalizer
@@ -19,6 +20,7 @@ from edge_runtime.pipeline import Normalizer as NormalizerPart
 from edge_runtime.records import CropSpec, Image, Layout, ModelId
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 SAFE_CROP = CropSpec((64, 64), 0.1)
 """What is cut out while no model runs: the local view still shows the slots."""
@@ -63,17 +65,22 @@ def thresholds_of(loaded: LoadedModel | None) -> Thresholds:
 class BundleStore(Protocol):
     """What the daemon needs of `lifecycle.store.ModelStore`."""
 
+    @property
+    def degraded(self) -> str: ...
+    @property
+    def problems(self) -> tuple[str, ...]: ...
+
     def current(self) -> Bundle | None:
         """The bundle to run; None is safe mode."""
         ...
 
-    def rollback(self, reason: str) -> Bundle | None:
-        """Give the current bundle up and name the next of the chain; None is safe mode."""
+    def rollback(self, reason: str, quarantine: bool = ...) -> ModelId | None:
+        """Take the current bundle out; `current` then names the next of the chain."""
         ...
 
-    def note_healthy(self) -> None:
-        """The current bundle has proved itself."""
-        ...
+    def note_start(self) -> Verdict: ...
+    def note_healthy(self) -> None: ...
+    def note_stopped(self) -> None: ...
 
 
 class ModelUser(Protocol):
@@ -105,46 +112,64 @@ class ModelDeck:
         """Why another model than the wanted one runs, or none; empty if all is well."""
 
     @property
+    def troubles(self) -> tuple[str, ...]:
+        """Everything about models that a person should know."""
+        safe = "" if self.loaded else "safe mode: no model runs"
+        found = (safe, self.trouble, self._store.degraded, *self._store.problems)
+        return tuple(dict.fromkeys(text for text in found if text))
+
+    @property
     def id(self) -> ModelId | None:
         return self.loaded.id if self.loaded else None
 
     def open(self) -> LoadedModel | None:
-        """Load what the store names; at start."""
-        return self._settle(self._guarded(self._store.current))
+        """Count the start, then load what the store names."""
+        verdict = self._guarded(self._store.note_start, STAY)
+        return self._settle(verdict.reason if verdict.fall_back else "")
 
     def fall_back(self, reason: str, users: Iterable[ModelUser] = ()) -> LoadedModel | None:
-        """Give the running model up and put the next one in charge of `users`; None is safe mode."""
+        """Give the running model up for good and put the next one in charge of `users`; None is safe mode."""
         log.warning("model %s is given up: %s", self.id, reason)
-        everyone = tuple(users)
-        loaded = self._settle(self._guarded(lambda: self._store.rollback(reason)), reason)
-        while not self._bind(loaded, everyone):
-            loaded = self._settle(self._guarded(lambda: self._store.rollback(self.trouble)), self.trouble)
-        return loaded
+        self._guarded(lambda: self._store.rollback(reason), None)
+        return self._hand_over(reason, tuple(users))
+
+    def roll_back(self, reason: str, users: Iterable[ModelUser] = ()) -> LoadedModel | None:
+        """As `fall_back`, on an operator's wish: the model may be activated again. Raises Refused if it is the only one."""
+        self._store.rollback(reason, quarantine=False)
+        self._hand_over("", tuple(users))
+        return self.loaded
 
     def note_good_frame(self) -> None:
         """Count a frame that was answered; after enough of them the store hears that the model is sound."""
-        if self._good >= self._healthy_frames:
-            return
-        self._good += 1
-        if self._good == self._healthy_frames:
+        if self._good < self._healthy_frames:
+            self._good += 1
+            if self._good == self._healthy_frames:
+                self._guarded(self._store.note_healthy, None)
+
+    def close(self) -> None:
+        """The daemon ends in order: this start was no crash."""
+        self._guarded(self._store.note_stopped, None)
+
+    def _hand_over(self, trouble: str, users: tuple[ModelUser, ...]) -> LoadedModel | None:
+        for _ in range(MAX_FALLBACKS):
+            loaded = self._settle(trouble)
             try:
-                self._store.note_healthy()
-            except EdgeError as fault:
-                log.warning("that the model is sound can not be recorded: %s", fault)
+                for user in users:
+                    user.use(loaded)
+                return loaded
+            except ModelFault as fault:
+                trouble = str(fault)
+                self._guarded(lambda reason=trouble: self._store.rollback(reason), None)  # type: ignore[misc]
+        self.loaded = None
+        for user in users:
+            user.use(None)
+        return None
 
-    def _bind(self, loaded: LoadedModel | None, users: tuple[ModelUser, ...]) -> bool:
-        try:
-            for user in users:
-                user.use(loaded)
-        except ModelFault as fault:
-            self.trouble = str(fault)
-            return loaded is None
-        return True
-
-    def _settle(self, bundle: Bundle | None, trouble: str = "") -> LoadedModel | None:
-        """Load `bundle`, or the first one after it that loads."""
+    def _settle(self, trouble: str) -> LoadedModel | None:
+        """Load what the store names, or the first after it that loads."""
         self.trouble, self._good, self.loaded = trouble, 0, None
         for _ in range(MAX_FALLBACKS):
+            bundle = self._guarded(self._store.current, None)
             if bundle is None:
                 break
             try:
@@ -154,15 +179,15 @@ class ModelDeck:
                 reason = str(fault)
                 log.warning("%s %s: %s", bundle.manifest.name, bundle.manifest.version, reason)
                 self.trouble = f"{bundle.manifest.name} {bundle.manifest.version}: {reason}"
-                bundle = self._guarded(lambda reason=reason: self._store.rollback(reason))  # type: ignore[misc]
+                self._guarded(lambda reason=reason: self._store.rollback(reason), None)  # type: ignore[misc]
         self.trouble = self.trouble or "no bundle is installed"
         return None
 
-    def _guarded(self, ask: Callable[[], Bundle | None]) -> Bundle | None:
-        """A store that can not answer (its disk fails) counts as one without bundles."""
+    def _guarded(self, ask: Callable[[], T], otherwise: T) -> T:
+        """A store that can not answer (its disk fails) must not stop inference."""
         try:
             return ask()
         except EdgeError as fault:
             log.warning("%s", fault)
             self.trouble = str(fault)
-            return None
+            return otherwise

@@ -132,6 +132,11 @@ class ShelfTracker:
         self.thresholds = thresholds
         """Of the model in charge; set it between two frames when the model changes."""
 
+    @property
+    def out_of_sight(self) -> str:
+        """Why the whole view can not be used, once that has lasted; empty while it can."""
+        return self._view.hidden[0] if self._view.hidden else ""
+
     def observe(
         self, view: View | Unusable, scores: Scores | None
     ) -> tuple[tuple[SlotReading, ...], tuple[SlotStatus, ...], tuple[Event, ...]]:
@@ -145,7 +150,7 @@ class ShelfTracker:
 
     def _observe_view(self, view: View | Unusable) -> Iterator[Event]:
         if isinstance(view, Unusable):
-            if self._view.miss(view.frame, str(view.reason), view.detail, telling=True):
+            if self._view.miss(view.frame, str(view.reason), "", telling=True):
                 yield make_event(view.frame, "camera", "", IN_SIGHT, str(view.reason), 1.0, self._view.since)
         elif self._view.see() and self._view.hidden is not None:
             was, told = self._view.hidden[0], self._view.told
