@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -58,51 +59,25 @@ def register(verbs: Verbs) -> None:
 
 def _list(args: argparse.Namespace) -> int:
     from edge_runtime.assets import factory_bundles
+    from edge_runtime.lifecycle.store import ModelStore
 
-    found = [("factory", path) for path in factory_bundles()]
-    if args.state is not None:
-        found += [("store", path) for path in _stored(args.state)]
-    if not found:
+    if args.state is not None and not (args.state / "models").is_dir():
+        raise Unavailable(
+            f"{args.state} holds no model store", "Name the state folder of a device: [storage] state_dir"
+        )
+    entries = ModelStore(args.state or Path(), factory_bundles()).list()
+    if not entries:
         raise Unavailable("no bundle is installed", "Install the runtime from its wheel, or build one: make bundle")
-    records = [_line(origin, path) for origin, path in found]
     if args.json:
-        for record in records:
-            emit(record)
+        for entry in entries:
+            emit(dataclasses.asdict(entry))
     else:
-        rows = [tuple(str(r[k]) for k in ("name", "version", "task", "origin", "path")) for r in records]
-        say(table(("name", "version", "task", "from", "path"), rows))
-    return EXIT_PROBLEM if any(r["error"] for r in records) else EXIT_OK
-
-
-def _stored(state: Path) -> list[Path]:
-    folder = state / "models"
-    if not folder.is_dir():
-        raise Unavailable(f"{state} holds no model store", "Name the state folder of a device: [storage] state_dir")
-    return sorted(folder.rglob("*.zip"))
-
-
-def _line(origin: str, path: Path) -> dict[str, object]:
-    from edge_runtime.lifecycle.bundle import read_manifest
-
-    try:
-        manifest = read_manifest(path)
-    except EdgeError as fault:
-        return {
-            "name": path.stem,
-            "version": "?",
-            "task": "?",
-            "origin": origin,
-            "path": str(path),
-            "error": str(fault),
-        }
-    return {
-        "name": manifest.name,
-        "version": manifest.version,
-        "task": manifest.task,
-        "origin": origin,
-        "path": str(path),
-        "error": "",
-    }
+        rows = [
+            (e.name, e.version, e.status, "factory" if e.factory else "installed", e.sha256[:12], e.reason)
+            for e in entries
+        ]
+        say(table(("name", "version", "status", "from", "sha256", "reason"), rows))
+    return EXIT_PROBLEM if any(e.status in ("quarantined", "damaged") for e in entries) else EXIT_OK
 
 
 def _show(args: argparse.Namespace) -> int:
