@@ -1,0 +1,117 @@
+"""What each verb does, on small protocols that the daemon fills in."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from edge_runtime import __version__
+from edge_runtime.errors import Refused, TryAgain
+from edge_runtime.fleet.command_queue import Handler
+from edge_runtime.fleet.commands import Command
+from edge_runtime.records import ModelId
+from edge_runtime.telemetry.builders import Stamp, clipped
+from edge_runtime.telemetry.messages import Scalar, Snapshot, encode
+from edge_runtime.telemetry.topics import segment_fault
+from edge_runtime.telemetry.uplink import Delivery, Publisher
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A JPEG of what one camera sees."""
+
+    camera: str
+    at: float
+    """Wall clock of the capture."""
+    width: int
+    height: int
+    jpeg: bytes
+
+
+class SnapshotSource(Protocol):
+    def snapshot(self, camera: str) -> Picture:
+        """The newest picture of a camera, small enough to send. Raises errors.Refused for a camera it does not know or
+        may not show, errors.TryAgain when there is no picture yet."""
+        ...
+
+
+class ModelSwitch(Protocol):
+    def rollback(self, why: str) -> ModelId | None:
+        """Go back to the previous model now; the model that runs then (None: safe mode). Raises errors.Refused when
+        there is nothing to go back to."""
+        ...
+
+
+def ping(started_s: float, clock: Callable[[], float]) -> Handler:
+    def answer(command: Command) -> Mapping[str, Scalar]:
+        _only(command, ())
+        return {"version": __version__, "uptime_s": round(clock() - started_s, 1)}
+
+    return answer
+
+
+def snapshot(stamp: Stamp, publisher: Publisher, source: SnapshotSource) -> Handler:
+    """args: `camera`. The picture goes to `snapshot/<camera>`; the result names the topic."""
+
+    def answer(command: Command) -> Mapping[str, Scalar]:
+        _only(command, ("camera",))
+        camera = command.args.get("camera")
+        if not isinstance(camera, str) or segment_fault(camera):
+            raise Refused(f"args.camera is {camera!r:.80}, the name of a camera was expected")
+        picture = source.snapshot(camera)
+        message = Snapshot(
+            **stamp.head(picture.at),
+            id=command.id,
+            camera=camera,
+            content_type="image/jpeg",
+            width=picture.width,
+            height=picture.height,
+            data=picture.jpeg,
+        )
+        topic = stamp.topics.snapshot(camera)
+        if publisher.publish(topic, encode(message), 1, False).delivery() in (Delivery.FAILED, Delivery.REFUSED):
+            raise TryAgain("the picture could not be sent", "Ask again when the device is online")
+        return {"topic": topic, "bytes": len(picture.jpeg), "width": picture.width, "height": picture.height}
+
+    return answer
+
+
+def model_rollback(switch: ModelSwitch) -> Handler:
+    """args: `why`, optional. The result names the model that runs now."""
+
+    def answer(command: Command) -> Mapping[str, Scalar]:
+        _only(command, ("why",))
+        why = command.args.get("why", "")
+        if not isinstance(why, str):
+            raise Refused("args.why is not text")
+        model = switch.rollback(clipped(why) or f"command {command.id}")
+        if model is None:
+            return {"name": "", "version": "", "sha256": ""}
+        return {"name": model.name, "version": model.version, "sha256": model.sha256}
+
+    return answer
+
+
+def standard_handlers(
+    stamp: Stamp,
+    publisher: Publisher,
+    switch: ModelSwitch | None,
+    source: SnapshotSource | None,
+    clock: Callable[[], float] = time.monotonic,
+) -> dict[str, Handler]:
+    """Verb -> handler. Without a source (the configuration does not allow snapshots) the verb is refused as unknown."""
+    found: dict[str, Handler] = {"ping": ping(clock(), clock)}
+    if source is not None:
+        found["snapshot"] = snapshot(stamp, publisher, source)
+    if switch is not None:
+        found["model.rollback"] = model_rollback(switch)
+    return found
+
+
+def _only(command: Command, known: tuple[str, ...]) -> None:
+    extra = sorted(set(command.args) - set(known))
+    if extra:
+        expected = ", ".join(known) or "none"
+        raise Refused(f"args has {', '.join(map(clipped, extra[:4]))}; {command.verb} takes {expected}")
