@@ -76,6 +76,8 @@ class BrokerLine(Line, frozen=True):
     problem: str = ""
     acknowledged: int = 0
     spool: SpoolLine | None = None
+    events: int = 0
+    """Told since the start."""
 
 
 class StatusRecord(Line, frozen=True):

@@ -66,7 +66,8 @@ class Evidence:
                 continue
             against = logs[known] if known is not None else max(logs[s] for s in ANSWERS if s is not state)
             self._add(state, logs[state] - against, at, monotonic_s)
-        best = max(ANSWERS, key=self._sums.__getitem__)
+        # Sums are capped, so two answers may stand at the threshold at once: then the newest picture decides.
+        best = max(ANSWERS, key=lambda state: (self._sums[state], logs[state]))
         if self._sums[best] < self._settings.threshold:
             return None
         began, began_s = self._began[best]

@@ -17,7 +17,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from edge_runtime.errors import TryAgain
-from edge_runtime.telemetry.spool import Entry, Spool, SpoolCounts
+from edge_runtime.telemetry.spool import Entry, Grade, Spool, SpoolCounts
 
 log = logging.getLogger(__name__)
 
@@ -77,6 +77,8 @@ class UplinkCounts:
     """Publishes of retained state that the broker has acknowledged."""
     inbox_dropped: int
     spool: SpoolCounts
+    events: int = 0
+    """Events offered since the start: what a reader who missed nothing has seen."""
 
 
 class Uplink:
@@ -106,7 +108,7 @@ class Uplink:
         self._spool_may_hold = True
         self._tokens = float(self._settings.batch)
         self._refilled_s = clock()
-        self._sent = self._acknowledged = self._retained_said = 0
+        self._sent = self._acknowledged = self._retained_said = self._events = 0
         self._spool_counts = SpoolCounts()
         self._counted_s = float("-inf")
         self._stop_by_s: float | None = None
@@ -122,6 +124,7 @@ class Uplink:
                 self._inbox.popleft()
                 self._inbox_dropped += 1
             self._inbox.append(entry)
+            self._events += entry.grade is Grade.EVENT
         self._wake.set()
 
     def retain(self, topic: str, payload: bytes, first: bool = False) -> None:
@@ -137,7 +140,7 @@ class Uplink:
     def counts(self) -> UplinkCounts:
         """The spool's part is at most a second old: asking it may wait for the disk, and the loop must not."""
         return UplinkCounts(
-            self._sent, self._acknowledged, self._retained_said, self._inbox_dropped, self._spool_counts
+            self._sent, self._acknowledged, self._retained_said, self._inbox_dropped, self._spool_counts, self._events
         )
 
     def start(self) -> None:

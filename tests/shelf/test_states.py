@@ -173,3 +173,13 @@ def test_a_clock_that_jumps_does_not_hide_or_show_anything() -> None:
 @pytest.mark.parametrize("row", [(float("nan"),) * 3, (0.0, 0.0, 0.0)])
 def test_nonsense_probabilities_never_become_an_answer(row: tuple[float, float, float]) -> None:
     assert set(Scene().show(*[row] * 10)) == {State.UNKNOWN}
+
+
+@pytest.mark.parametrize(("old", "row", "new"), [(S, (0.0, 0.005, 0.995), E), (E, (0.995, 0.005, 0.0), S)])
+def test_a_change_to_the_far_end_does_not_pass_through_low(
+    old: State, row: tuple[float, float, float], new: State
+) -> None:
+    scene = settled(old)
+    scene.show(row, row, row)
+    (event,) = scene.events
+    assert (event.now, event.confidence) == (str(new), pytest.approx(0.995, abs=1e-4))
