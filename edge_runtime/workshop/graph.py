@@ -71,7 +71,7 @@ class _Writer:
         return name
 
     def constant(self, name: str, value: NDArray[np.generic]) -> str:
-        self.weights.setdefault(name, numpy_helper.from_array(np.ascontiguousarray(value), name))
+        self.weights.setdefault(name, numpy_helper.from_array(np.asarray(value, order="C"), name))
         return name
 
     def blocks(self, x: str, blocks: tuple[Block, ...], scope: str) -> str:

@@ -65,6 +65,6 @@ def npz(arrays: Mapping[str, NDArray[np.generic]]) -> bytes:
     with zipfile.ZipFile(out, "w", zipfile.ZIP_STORED) as bundle:
         for name, array in arrays.items():
             body = io.BytesIO()
-            np.lib.format.write_array(body, np.ascontiguousarray(array), allow_pickle=False)
+            np.lib.format.write_array(body, np.asarray(array, order="C"), allow_pickle=False)
             bundle.writestr(zipfile.ZipInfo(f"{name}.npy", EPOCH), body.getvalue())
     return out.getvalue()

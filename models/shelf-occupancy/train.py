@@ -16,7 +16,6 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from edge_runtime.workshop.crops import CropSet
-from edge_runtime.workshop.graph import Backbone
 from edge_runtime.workshop.labels import BLOCKED
 from edge_runtime.workshop.measure import balanced
 from edge_runtime.workshop.recipe import Recipe
@@ -55,8 +54,8 @@ class State:
         self.epoch = record["epoch"]
 
 
-def train(recipe: Recipe, crops: CropSet, validation: CropSet, folder: Path) -> Backbone:
-    """Train on stored crops, report balanced accuracy on validation crops of the device's size, give the averaged net."""
+def train(recipe: Recipe, crops: CropSet, validation: CropSet, folder: Path) -> TwoInputNetwork:
+    """Train on stored crops, report balanced accuracy on validation crops of the device's size, give the averaged network."""
     torch.set_num_threads(recipe.threads)
     state = _fresh(recipe)
     checkpoint = folder / "checkpoint.pt"
@@ -73,13 +72,9 @@ def train(recipe: Recipe, crops: CropSet, validation: CropSet, folder: Path) -> 
         line = {"epoch": state.epoch, "loss": round(loss, 4), **_validate(state.average.module, validation)}
         line["seconds"] = round(time.perf_counter() - began, 1)
         print(json.dumps(line), flush=True)
-    return averaged(state)
-
-
-def averaged(state: State) -> Backbone:
     network = state.average.module
     assert isinstance(network, TwoInputNetwork)
-    return network.eval().folded()
+    return network.eval()
 
 
 def geometry(recipe: Recipe) -> Geometry:
@@ -89,7 +84,7 @@ def geometry(recipe: Recipe) -> Geometry:
 def _fresh(recipe: Recipe) -> State:
     torch.manual_seed(recipe.seed)
     network = TwoInputNetwork(recipe.network, recipe.crop.size).to(memory_format=torch.channels_last)
-    average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(recipe.train.average), use_buffers=True)
+    average = AveragedModel(network, use_buffers=True)
     decayed = [p for p in network.parameters() if p.ndim > 1]
     free = [p for p in network.parameters() if p.ndim <= 1]
     groups = [{"params": decayed, "weight_decay": recipe.train.weight_decay}, {"params": free, "weight_decay": 0.0}]
@@ -111,6 +106,12 @@ def _rate(recipe: Recipe, step: int) -> float:
     return recipe.train.rate * 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, whole - warm)))
 
 
+def _decay(recipe: Recipe, average: AveragedModel) -> float:
+    """The average forgets its first steps faster."""
+    steps = int(average.n_averaged)
+    return min(recipe.train.average, (1 + steps) / (10 + steps))
+
+
 def _epoch(recipe: Recipe, crops: CropSet, state: State, augment: Augment, chance: torch.Tensor) -> float:
     plan, total = recipe.train, 0.0
     state.network.train()
@@ -127,6 +128,7 @@ def _epoch(recipe: Recipe, crops: CropSet, state: State, augment: Augment, chanc
         loss.backward()
         nn.utils.clip_grad_norm_(state.network.parameters(), 5.0)
         state.optimizer.step()
+        state.average.multi_avg_fn = get_ema_multi_avg_fn(_decay(recipe, state.average))
         state.average.update_parameters(state.network)
         total += loss.item()
     return total / plan.steps_per_epoch

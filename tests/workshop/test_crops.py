@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edge_runtime.errors import BadConfig, Unavailable
+from edge_runtime.records import CropSpec
+from edge_runtime.workshop.crops import CropSet, join_crops, load_crops
+from edge_runtime.workshop.cutting import cut_dataset, load_dataset
+from edge_runtime.workshop.field import dataset_digest, read_field
+from edge_runtime.workshop.labels import LABELS
+
+
+def test_every_slot_of_every_frame_becomes_a_labelled_pair(dataset: Path, crops: CropSet) -> None:
+    truth = [slot for shelf in read_field(dataset) for frame in shelf.frames for slot in frame.truth]
+    assert len(crops) == len(truth) == 2 * 4 * 15
+    assert [LABELS[k] for k in crops.label] == [slot.state for slot in truth]
+    assert crops.current.shape == (len(truth), 64, 64, 3)
+    assert crops.references.shape == (30, 64, 64, 3)
+
+
+def test_a_stocked_slot_looks_like_its_reference_and_an_empty_one_does_not(crops: CropSet) -> None:
+    lab = crops.only((crops.severity == 0) & crops.usable)
+    everything = np.arange(len(lab))
+    change = np.abs(lab.current.astype(int) - lab.reference_of(everything)).mean((1, 2, 3))
+    assert change[lab.label == LABELS.index("stocked")].max() < change[lab.label == LABELS.index("empty")].min()
+
+
+def test_cutting_goes_on_where_it_stopped(dataset: Path, tmp_path: Path) -> None:
+    spec = CropSpec((32, 32), 0.2)
+    cut_dataset(dataset, tmp_path, spec, before=True, part=(0, 2))
+    first = {path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
+    assert list(first) == ["shelf00.npz"]
+    cut_dataset(dataset, tmp_path, spec, before=True)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["shelf00.npz", "shelf01.npz"]
+    assert (tmp_path / "shelf00.npz").stat().st_mtime_ns == first["shelf00.npz"]
+    assert len(load_dataset(tmp_path)) == 120
+
+
+def test_a_set_reads_back_as_it_was_written(crops: CropSet, tmp_path: Path) -> None:
+    crops.save(tmp_path / "set.npz")
+    back = load_crops(tmp_path / "set.npz")
+    assert np.array_equal(back.current, crops.current)
+    assert back.condition.tolist() == crops.condition.tolist()
+
+
+def test_joined_sets_keep_each_slot_with_its_reference(crops: CropSet) -> None:
+    twice = join_crops([crops, crops])
+    rows = np.arange(len(crops), 2 * len(crops))
+    assert np.array_equal(twice.reference_of(rows), crops.reference_of(np.arange(len(crops))))
+
+
+def test_the_digest_sees_a_changed_truth(dataset: Path, tmp_path: Path) -> None:
+    before = dataset_digest((dataset,))
+    copy = tmp_path / "set" / "shelves" / "shelf00"
+    copy.mkdir(parents=True)
+    (copy / "truth.csv").write_text("frame\n")
+    assert dataset_digest((dataset,)) == before
+    assert dataset_digest((tmp_path / "set",)) != before
+
+
+def test_a_folder_without_a_dataset_is_named(tmp_path: Path) -> None:
+    with pytest.raises(Unavailable, match="no dataset in"):
+        read_field(tmp_path)
+
+
+def test_another_format_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "dataset.json").write_text('{"format": "field-dataset/9"}')
+    with pytest.raises(BadConfig, match="field-dataset/9"):
+        read_field(tmp_path)
