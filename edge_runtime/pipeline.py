@@ -78,6 +78,11 @@ class Pipeline:
         self._observers = tuple(observers)
 
     @property
+    def normalizer(self) -> Normalizer:
+        """The normalizer that the next frame will meet."""
+        return self._normalizer
+
+    @property
     def model(self) -> Model | None:
         """The model that the next frame will meet; None is safe mode: all slots `unknown`."""
         return self._model

@@ -1,12 +1,14 @@
 """The one place that builds things: which parts stand behind the protocols of `pipeline` and `daemon`.
 
-`load_pipeline` serves `infer` (stateless) and `replay`; `build_daemon` wires the whole device.
+`load_pipeline` serves `infer` (stateless) and `replay`; `build_daemon` wires the whole device. What only a daemon needs
+is imported where it is built, so that `infer` starts without MQTT, SQLite and HTTP.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from edge_runtime.assets import factory_bundles
 from edge_runtime.daemon.models import LoadedModel, build_parts, load_model, thresholds_of
@@ -19,7 +21,16 @@ from edge_runtime.records import Layout, SlotStatus
 from edge_runtime.shelf.single import SingleFrames
 from edge_runtime.shelf.states import ShelfTracker
 
-__all__ = ["LoadedModel", "build_camera_pipeline", "default_bundle", "load_model", "load_pipeline"]
+if TYPE_CHECKING:
+    from edge_runtime.config import CameraConfig, DeviceConfig, Environment
+    from edge_runtime.daemon.run import Daemon, Voice
+    from edge_runtime.daemon.station import Station
+    from edge_runtime.web.board import Board
+
+WatchCamera = Callable[[str, Layout], Sequence[Observer]]
+"""Observers for one camera, made when its layout is known."""
+
+__all__ = ["LoadedModel", "build_camera_pipeline", "build_daemon", "default_bundle", "load_model", "load_pipeline"]
 
 
 def default_bundle() -> Path:
@@ -68,3 +79,95 @@ def load_pipeline(
     bundle = read_bundle(model or default_bundle())
     read = read_layout(layout)
     return read, bundle, build_camera_pipeline(read, bundle, observers, raw, stateless, camera)
+
+
+def build_daemon(
+    config: DeviceConfig,
+    environment: Environment | None = None,
+    watch: WatchCamera = lambda camera, layout: (),
+) -> Daemon:
+    """The whole device under one configuration. What can not be set up is a reported, degraded state, never an error.
+
+    `watch` adds observers to each camera's pipeline (the demo's table). Nothing runs before `Daemon.run`.
+    """
+    from edge_runtime.config import read_config, read_environment
+    from edge_runtime.daemon.models import ModelDeck
+    from edge_runtime.daemon.notify import Notifier
+    from edge_runtime.daemon.roster import Roster
+    from edge_runtime.daemon.run import Daemon, DaemonParts
+    from edge_runtime.lifecycle.store import ModelStore
+
+    found = environment or read_environment()
+    deck = ModelDeck(ModelStore(config.storage.state_dir, factory_bundles()), config.model.threads)
+    board, view_url, view_trouble, close_view = _open_view(config)
+    voice, observer = _build_voice(config)
+
+    def observers(name: str, layout: Layout) -> list[Observer]:
+        return [*observer, *watch(name, layout)]
+
+    roster = Roster(
+        config.cameras, lambda camera, loaded: _open_station(config, camera, loaded, board, observers), deck
+    )
+    return Daemon(
+        DaemonParts(
+            config=config,
+            roster=roster,
+            deck=deck,
+            voice=voice,
+            notifier=Notifier(found.notify_socket, found.watchdog_s),
+            reload=lambda: read_config(config.path, found),
+            view_url=view_url,
+            troubles=view_trouble,
+            closers=close_view,
+        )
+    )
+
+
+def _open_station(
+    config: DeviceConfig, camera: CameraConfig, loaded: LoadedModel | None, board: Board | None, observers: WatchCamera
+) -> Station:
+    from edge_runtime.camera.live import LiveCamera
+    from edge_runtime.config import authorized_source
+    from edge_runtime.daemon.health import remembered_slots
+    from edge_runtime.daemon.station import Station, StationParts
+
+    layout = read_layout(camera.layout)
+    reference = open_reference(layout)
+    live = LiveCamera(camera.name, authorized_source(camera), interval_s=camera.interval_s)
+    normalizer, model = build_parts(layout, reference, loaded)
+    remembered = remembered_slots(config.storage.state_dir, camera.name)
+    tracker = ShelfTracker(camera.name, layout, thresholds_of(loaded), remembered=remembered)
+    watching = list(observers(camera.name, layout))
+    if board is not None:
+        watching.append(board.watch(camera.name, layout, lambda: pipeline.normalizer.reference_crops))
+    pipeline = Pipeline(normalizer, model, tracker, watching)
+    return Station(StationParts(camera, layout, reference, live, pipeline, tracker))
+
+
+def _open_view(config: DeviceConfig) -> tuple[Board | None, str, tuple[str, ...], tuple[Callable[[], None], ...]]:
+    """The local page, listening; or why it does not."""
+    if not config.view.enabled:
+        return None, "", (), ()
+    from edge_runtime import __version__
+    from edge_runtime.web.board import Board
+    from edge_runtime.web.server import ViewServer
+
+    board = Board(config.id, __version__)
+    try:
+        server = ViewServer(board, config.view.port)
+    except Unavailable as fault:
+        return None, "", (f"view: {fault}",), ()
+    server.start()
+    return board, server.url, (), (server.close,)
+
+
+def _build_voice(config: DeviceConfig) -> tuple[Voice, tuple[Observer, ...]]:
+    """Who speaks for the device, and the observers that feed it."""
+    from edge_runtime.daemon.voice import SilentVoice
+
+    if config.mqtt is None:
+        return SilentVoice(), ()
+    from edge_runtime.daemon.broker import build_broker_voice
+
+    voice = build_broker_voice(config, config.mqtt)
+    return voice, (voice.telemetry,)

@@ -97,7 +97,7 @@ class Daemon:
         self._health_s = self._status_s = float("-inf")
         self._health = Health("starting")
         self._config_trouble = self._disk_trouble = ""
-        self._told_ready = False
+        self._answered = False
 
     def run(self, orders: Orders) -> DeviceConfig | None:
         """Until told to stop (None) or to go on under another configuration (which is returned)."""
@@ -158,6 +158,7 @@ class Daemon:
             self.report("model", "", self.deck.id.version if self.deck.id else "none", {"reason": self.deck.trouble})
         self.roster.mend()
         self.voice.start()
+        self.parts.notifier.ready("starting")
         self._account()
 
     def _visit(self, station: Station, timeout_s: float) -> bool:
@@ -178,8 +179,9 @@ class Daemon:
             return
         if outcome.scores is not None:
             self.deck.note_good_frame()
-        if not self._told_ready:
-            self._told_ready = True
+        if not self._answered:
+            self._answered = True
+            log.info("first result %.2f s after the start of this run", self._clock() - self._began_s)
             self._health_s = float("-inf")
 
     def _account(self) -> None:
@@ -242,9 +244,11 @@ class Daemon:
             return None
 
     def _close(self) -> None:
-        self.roster.close()
-        self.voice.report_health(Health("stopping", self._health.reasons, self.deck.id, self._health.cameras))
+        """Within a bounded time: cameras, then the last words, then what carries them."""
+        self._health = self.health()
         self._write_status("stopped")
+        self.voice.report_health(Health("stopping", self._health.reasons, self.deck.id, self._health.cameras))
+        self.roster.close()
         for close in self.parts.closers:
             close()
         self.deck.close()

@@ -1,0 +1,86 @@
+"""Builds the device's voice over MQTT: link, spool, uplink, telemetry, and the command desk if it is allowed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from edge_runtime.config import DeviceConfig, MqttConfig
+from edge_runtime.daemon.desk import Desk
+from edge_runtime.daemon.voice import BrokerVoice
+from edge_runtime.errors import EdgeError
+from edge_runtime.fleet.command_queue import CommandQueue
+from edge_runtime.fleet.commands import AcceptUnsigned, CommandGate
+from edge_runtime.fleet.handlers import standard_handlers
+from edge_runtime.fleet.link import MqttLink
+from edge_runtime.fleet.settings import MqttSettings
+from edge_runtime.layout import read_layout
+from edge_runtime.records import Layout
+from edge_runtime.telemetry.builders import Stamp
+from edge_runtime.telemetry.fallback_spool import FallbackSpool
+from edge_runtime.telemetry.observer import Telemetry, TelemetrySettings
+from edge_runtime.telemetry.session import next_session
+from edge_runtime.telemetry.spool import Spool, SpoolLimits
+from edge_runtime.telemetry.sqlite_spool import SqliteSpool
+from edge_runtime.telemetry.topics import Topics
+from edge_runtime.telemetry.uplink import Uplink
+
+MEGABYTE = 1_000_000
+MEMORY_LIMITS = SpoolLimits(max_bytes=8 * MEGABYTE)
+"""What may wait in memory while the disk fails."""
+
+
+def build_broker_voice(config: DeviceConfig, mqtt: MqttConfig) -> BrokerVoice:
+    """Nothing connects before `BrokerVoice.start`."""
+    state_dir = config.storage.state_dir
+    topics = Topics(config.site, config.id)
+    stamp = Stamp(topics, next_session(state_dir / "session"))
+    link = MqttLink(_settings(config, mqtt), stamp)
+    uplink = Uplink(link, FallbackSpool(lambda: _open_spool(config, state_dir), MEMORY_LIMITS))
+    settings = TelemetrySettings(config.telemetry.interval_s, config.telemetry.heartbeat_s)
+    telemetry = Telemetry(stamp, uplink, tuple(camera.name for camera in config.cameras), settings)
+    desk = None
+    if mqtt.commands != "off":
+        desk = Desk(lambda desk: _build_queue(topics, stamp, link, desk))
+        link.listen(topics.command_filters, desk.queue.arrived)
+    intervals_s = {camera.name: camera.interval_s for camera in config.cameras}
+
+    def say_info() -> None:
+        telemetry.report_info(_layouts(config), intervals_s, mqtt.commands)
+
+    return BrokerVoice(link, uplink, telemetry, say_info, desk)
+
+
+def _settings(config: DeviceConfig, mqtt: MqttConfig) -> MqttSettings:
+    return MqttSettings(
+        mqtt.url,
+        client_id=f"{config.site}-{config.id}",
+        user=mqtt.username or "",
+        password_file=mqtt.password_file,
+        ca_file=mqtt.ca_file,
+        cert_file=mqtt.cert_file,
+        key_file=mqtt.key_file,
+        keepalive_s=mqtt.keepalive_s,
+    )
+
+
+def _open_spool(config: DeviceConfig, state_dir: Path) -> Spool:
+    age_s = config.storage.spool_max_age_h * 3600.0
+    limits = SpoolLimits(config.storage.spool_max_mb * MEGABYTE, event_age_s=age_s, telemetry_age_s=age_s)
+    return SqliteSpool(state_dir / "spool.db", limits)
+
+
+def _build_queue(topics: Topics, stamp: Stamp, link: MqttLink, desk: Desk) -> CommandQueue:
+    handlers = standard_handlers(stamp, link, desk, desk)
+    gate = CommandGate(topics, frozenset(handlers), AcceptUnsigned())
+    return CommandQueue(gate, stamp, link, handlers)
+
+
+def _layouts(config: DeviceConfig) -> dict[str, Layout]:
+    """Of the cameras whose layout can be read now."""
+    found = {}
+    for camera in config.cameras:
+        try:
+            found[camera.name] = read_layout(camera.layout)
+        except EdgeError:
+            continue
+    return found

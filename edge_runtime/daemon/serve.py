@@ -1,0 +1,50 @@
+"""`edge-runtime run`: the daemon as a process, from its first configuration to SIGTERM."""
+
+from __future__ import annotations
+
+import logging
+import signal
+from contextlib import ExitStack
+from pathlib import Path
+from types import FrameType
+
+from edge_runtime.config import Environment, read_config, read_environment
+from edge_runtime.daemon.compose import build_daemon
+from edge_runtime.daemon.notify import Notifier
+from edge_runtime.daemon.run import Orders
+from edge_runtime.errors import EXIT_OK
+
+log = logging.getLogger(__name__)
+
+
+def serve(path: Path, environment: Environment | None = None, orders: Orders | None = None) -> int:
+    """Run until SIGTERM or SIGINT; SIGHUP reads the configuration again. Call it in the main thread.
+
+    Raises BadConfig if the first configuration is bad; a bad one later leaves the old one in charge.
+    """
+    environment = environment or read_environment()
+    orders = orders or Orders()
+    config = read_config(path, environment)
+    notifier = Notifier(environment.notify_socket)
+    with ExitStack() as restored:
+        _obey_signals(orders, restored)
+        while True:
+            log.info("device %s/%s, %d camera(s), %s", config.site, config.id, len(config.cameras), config.path)
+            changed = build_daemon(config, environment).run(orders)
+            if changed is None:
+                notifier.stopping()
+                return EXIT_OK
+            config = changed
+
+
+def _obey_signals(orders: Orders, restored: ExitStack) -> None:
+    """Signals become orders; the old handlers come back at the end."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        orders.stop()
+
+    def reload(number: int, frame: FrameType | None) -> None:
+        orders.reload()
+
+    for number, handler in ((signal.SIGTERM, stop), (signal.SIGINT, stop), (signal.SIGHUP, reload)):
+        restored.callback(signal.signal, number, signal.signal(number, handler))
