@@ -1,0 +1,76 @@
+"""What stands in the slots at one moment, at random."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from edge_runtime.records import State
+from edge_runtime.simulator.bay import Bay, Facing, SlotPlan, StockHabits, StockLevel
+from edge_runtime.simulator.catalogue import PackSet, draw_pack
+from edge_runtime.simulator.planning import fit
+
+HABITS = StockHabits()
+
+
+def random_stock(
+    rng: np.random.Generator, bay: Bay, habits: StockHabits = HABITS, packs: PackSet = "train"
+) -> dict[str, StockLevel]:
+    """A stock level for every slot of the bay and of its neighbours."""
+    rows = {row: _row_habit(rng, habits) for row in range(len(bay.boards))}
+    stock = {plan.id: random_level(rng, bay, plan, rows[plan.row] or habits, packs) for plan in bay.slots}
+    for plan in bay.neighbours:
+        stock[plan.id] = random_level(rng, bay, plan, habits, packs)
+    return stock
+
+
+def commissioned_stock(rng: np.random.Generator, bay: Bay) -> dict[str, StockLevel]:
+    """Everything full and tidy, as on the day when the reference picture is taken; neighbours as they are."""
+    neighbours = {plan.id: random_level(rng, bay, plan, HABITS, "train") for plan in bay.neighbours}
+    return neighbours | {plan.id: StockLevel(seed=int(rng.integers(2**20))) for plan in bay.slots}
+
+
+def random_level(rng: np.random.Generator, bay: Bay, plan: SlotPlan, habits: StockHabits, packs: PackSet) -> StockLevel:
+    """One slot's stock."""
+    drawn = rng.random()
+    if drawn < habits.empty:
+        return StockLevel(State.EMPTY)
+    level = StockLevel(seed=int(rng.integers(2**20)))
+    if rng.random() < habits.swaps:
+        level = replace(level, other=swapped(rng, bay, plan, packs, habits.photograph_share))
+    facing = level.other or plan.facing
+    if drawn < habits.empty + habits.low:
+        gone = 1 if rng.random() < 0.7 else int(rng.integers(1, max(2, facing.rows)))
+        setback = float(rng.uniform(0, 0.6)) * facing.depth if rng.random() < 0.4 else 0.0
+        level = replace(level, state=State.LOW, front_rows_gone=gone, setback=setback)
+    if rng.random() < habits.disorder:
+        return _disordered(rng, level, facing.count, facing.stack)
+    return level
+
+
+def swapped(
+    rng: np.random.Generator, bay: Bay, plan: SlotPlan, packs: PackSet, photograph_share: float = 0.3
+) -> Facing:
+    """Another product, fitted into the slot."""
+    board = bay.boards[plan.row]
+    clear = 0.95 * (board.y - bay.ceilings[plan.row])
+    return fit(rng, draw_pack(rng, packs, photograph_share), plan.x1 - plan.x0, clear, board.depth)
+
+
+def _disordered(rng: np.random.Generator, level: StockLevel, count: int, stack: int) -> StockLevel:
+    """A pack lies on its back, one facing has sold, or the top of a stack has."""
+    kind = rng.random()
+    if kind < 0.25 and stack == 1:
+        return replace(level, laid=True)
+    if kind < 0.65 and count >= 3:
+        return replace(level, missing=frozenset({int(rng.integers(count))}))
+    if stack > 1:
+        return replace(level, top_gone=int(rng.integers(1, stack)))
+    return replace(level, setback=level.setback + float(rng.uniform(0.005, 0.02)))
+
+
+def _row_habit(rng: np.random.Generator, habits: StockHabits) -> StockHabits | None:
+    if rng.random() >= habits.whole_row:
+        return None
+    return replace(habits, low=0.0, empty=1.0) if rng.random() < 0.4 else replace(habits, low=0.0, empty=0.0)
