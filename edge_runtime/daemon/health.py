@@ -78,6 +78,8 @@ class BrokerLine(Line, frozen=True):
     spool: SpoolLine | None = None
     events: int = 0
     """Told since the start."""
+    sent: int = 0
+    """Messages given to the broker, repeats included."""
 
 
 class StatusRecord(Line, frozen=True):

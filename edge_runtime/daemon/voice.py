@@ -82,7 +82,9 @@ class BrokerVoice:
         counts = self.uplink.counts()
         spool = counts.spool
         line = SpoolLine(spool.events, spool.telemetry, spool.bytes, dict(spool.dropped), spool.degraded)
-        return BrokerLine(str(self.link.state), self.link.problem, counts.acknowledged, line, counts.events)
+        return BrokerLine(
+            str(self.link.state), self.link.problem, counts.acknowledged, line, counts.events, counts.sent
+        )
 
     def troubles(self) -> tuple[str, ...]:
         spool = self.uplink.counts().spool.degraded

@@ -86,7 +86,11 @@ class LocalBroker:
         config.write_text(self._config(), "utf-8")
         with self.log_file.open("ab") as log_to:
             self._process = subprocess.Popen(
-                [program, "-c", str(config)], stdin=subprocess.DEVNULL, stdout=log_to, stderr=subprocess.STDOUT
+                [program, "-c", str(config)],
+                stdin=subprocess.DEVNULL,
+                stdout=log_to,
+                stderr=subprocess.STDOUT,
+                process_group=0,  # Ctrl-C is for whoever started it, who then stops it last
             )
         try:
             self._await_ready()
