@@ -6,7 +6,9 @@ from pathlib import Path
 
 from edge_runtime.config import DeviceConfig, MqttConfig
 from edge_runtime.daemon.desk import Desk
+from edge_runtime.daemon.roster import Roster
 from edge_runtime.daemon.voice import BrokerVoice
+from edge_runtime.drift.monitor import DriftReport
 from edge_runtime.errors import EdgeError
 from edge_runtime.fleet.command_queue import CommandQueue
 from edge_runtime.fleet.commands import AcceptUnsigned, CommandGate
@@ -29,7 +31,7 @@ MEMORY_LIMITS = SpoolLimits(max_bytes=8 * MEGABYTE)
 """What may wait in memory while the disk fails."""
 
 
-def build_broker_voice(config: DeviceConfig, mqtt: MqttConfig) -> BrokerVoice:
+def build_broker_voice(config: DeviceConfig, mqtt: MqttConfig, roster: Roster) -> BrokerVoice:
     """Nothing connects before `BrokerVoice.start`."""
     state_dir = config.storage.state_dir
     topics = Topics(config.site, config.id)
@@ -37,7 +39,8 @@ def build_broker_voice(config: DeviceConfig, mqtt: MqttConfig) -> BrokerVoice:
     link = MqttLink(_settings(config, mqtt), stamp)
     uplink = Uplink(link, FallbackSpool(lambda: _open_spool(config, state_dir), MEMORY_LIMITS))
     settings = TelemetrySettings(config.telemetry.interval_s, config.telemetry.heartbeat_s)
-    telemetry = Telemetry(stamp, uplink, tuple(camera.name for camera in config.cameras), settings)
+    names = tuple(camera.name for camera in config.cameras)
+    telemetry = Telemetry(stamp, uplink, names, settings, drift=lambda: _drift_of(roster))
     desk = None
     if mqtt.commands != "off":
         desk = Desk(lambda desk: _build_queue(topics, stamp, link, desk))
@@ -48,6 +51,10 @@ def build_broker_voice(config: DeviceConfig, mqtt: MqttConfig) -> BrokerVoice:
         telemetry.report_info(_layouts(config), intervals_s, mqtt.commands)
 
     return BrokerVoice(link, uplink, telemetry, say_info, desk)
+
+
+def _drift_of(roster: Roster) -> dict[str, DriftReport]:
+    return {name: station.parts.drift.report() for name, station in roster.stations.items()}
 
 
 def _settings(config: DeviceConfig, mqtt: MqttConfig) -> MqttSettings:

@@ -23,6 +23,7 @@ from edge_runtime.shelf.states import ShelfTracker
 
 if TYPE_CHECKING:
     from edge_runtime.config import CameraConfig, DeviceConfig, Environment
+    from edge_runtime.daemon.roster import Roster
     from edge_runtime.daemon.run import Daemon, Voice
     from edge_runtime.daemon.station import Station
     from edge_runtime.web.board import Board
@@ -98,16 +99,15 @@ def build_daemon(
     from edge_runtime.lifecycle.store import ModelStore
 
     found = environment or read_environment()
-    deck = ModelDeck(ModelStore(config.storage.state_dir, factory_bundles()), config.model.threads)
+    factory = [path for path in factory_bundles() if path.stem.rpartition("-")[0] == config.model.name]
+    deck = ModelDeck(ModelStore(config.storage.state_dir, factory), config.model.threads)
     board, view_url, view_trouble, close_view = _open_view(config)
-    voice, observer = _build_voice(config)
 
-    def observers(name: str, layout: Layout) -> list[Observer]:
-        return [*observer, *watch(name, layout)]
+    def open_station(camera: CameraConfig, loaded: LoadedModel | None) -> Station:
+        return _open_station(config, camera, loaded, board, lambda name, layout: [*observers, *watch(name, layout)])
 
-    roster = Roster(
-        config.cameras, lambda camera, loaded: _open_station(config, camera, loaded, board, observers), deck
-    )
+    roster = Roster(config.cameras, open_station, deck)
+    voice, observers = _build_voice(config, roster)
     return Daemon(
         DaemonParts(
             config=config,
@@ -129,7 +129,9 @@ def _open_station(
     from edge_runtime.camera.live import LiveCamera
     from edge_runtime.config import authorized_source
     from edge_runtime.daemon.health import remembered_slots
+    from edge_runtime.daemon.memory import restore_drift
     from edge_runtime.daemon.station import Station, StationParts
+    from edge_runtime.drift.monitor import DriftMonitor
 
     layout = read_layout(camera.layout)
     reference = open_reference(layout)
@@ -137,11 +139,13 @@ def _open_station(
     normalizer, model = build_parts(layout, reference, loaded)
     remembered = remembered_slots(config.storage.state_dir, camera.name)
     tracker = ShelfTracker(camera.name, layout, thresholds_of(loaded), remembered=remembered)
-    watching = list(observers(camera.name, layout))
+    drift = DriftMonitor(camera.name)
+    restore_drift(config.storage.state_dir, camera.name, drift)
+    watching = [drift, *observers(camera.name, layout)]
     if board is not None:
         watching.append(board.watch(camera.name, layout, lambda: pipeline.normalizer.reference_crops))
     pipeline = Pipeline(normalizer, model, tracker, watching)
-    return Station(StationParts(camera, layout, reference, live, pipeline, tracker))
+    return Station(StationParts(camera, layout, reference, live, pipeline, tracker, drift))
 
 
 def _open_view(config: DeviceConfig) -> tuple[Board | None, str, tuple[str, ...], tuple[Callable[[], None], ...]]:
@@ -161,7 +165,7 @@ def _open_view(config: DeviceConfig) -> tuple[Board | None, str, tuple[str, ...]
     return board, server.url, (), (server.close,)
 
 
-def _build_voice(config: DeviceConfig) -> tuple[Voice, tuple[Observer, ...]]:
+def _build_voice(config: DeviceConfig, roster: Roster) -> tuple[Voice, tuple[Observer, ...]]:
     """Who speaks for the device, and the observers that feed it."""
     from edge_runtime.daemon.voice import SilentVoice
 
@@ -169,5 +173,5 @@ def _build_voice(config: DeviceConfig) -> tuple[Voice, tuple[Observer, ...]]:
         return SilentVoice(), ()
     from edge_runtime.daemon.broker import build_broker_voice
 
-    voice = build_broker_voice(config, config.mqtt)
+    voice = build_broker_voice(config, config.mqtt, roster)
     return voice, (voice.telemetry,)

@@ -20,6 +20,7 @@ import cv2
 from edge_runtime import __version__
 from edge_runtime.config import DeviceConfig, shown_url
 from edge_runtime.daemon import health as account
+from edge_runtime.daemon.memory import save_drift
 from edge_runtime.daemon.models import ModelDeck
 from edge_runtime.daemon.notify import Notifier
 from edge_runtime.daemon.roster import Roster
@@ -32,6 +33,7 @@ log = logging.getLogger(__name__)
 
 HEALTH_S = 1.0
 STATUS_S = 10.0
+MEMORY_S = 900.0
 WAIT_S = 0.05
 PATIENCE_S = 20.0
 """On top of what a camera may be silent: a station that concluded nothing for longer is not fed to the watchdog."""
@@ -95,6 +97,7 @@ class Daemon:
         self._began_s = clock()
         self._started_at = time.time()
         self._health_s = self._status_s = float("-inf")
+        self._memory_s = clock()
         self._health = Health("starting")
         self._config_trouble = self._disk_trouble = ""
         self._answered = False
@@ -171,12 +174,14 @@ class Daemon:
         except (EdgeError, cv2.error) as fault:
             log.warning("camera %s: a frame was left out: %s", station.name, fault)
             return True
-        self._note(outcome)
+        if outcome is not None:
+            self._note(station, outcome)
         return outcome is not None
 
-    def _note(self, outcome: Outcome | None) -> None:
-        if outcome is None:
-            return
+    def _note(self, station: Station, outcome: Outcome) -> None:
+        drifted = station.parts.drift.changed()
+        if drifted is not None:
+            self.voice.report_event(drifted.event())
         if outcome.scores is not None:
             self.deck.note_good_frame()
         if not self._answered:
@@ -199,6 +204,16 @@ class Daemon:
         if changed or now - self._status_s >= STATUS_S:
             self._status_s = now
             self._write_status(self._health.state)
+        if now - self._memory_s >= MEMORY_S:
+            self._memory_s = now
+            self._keep_memory()
+
+    def _keep_memory(self) -> None:
+        for name, station in self.roster.stations.items():
+            try:
+                save_drift(self.parts.config.storage.state_dir, name, station.parts.drift)
+            except OSError as fault:
+                log.warning("what drift learned about camera %s can not be kept: %s", name, fault.strerror)
 
     def _write_status(self, state: str) -> None:
         try:
@@ -247,6 +262,7 @@ class Daemon:
         """Within a bounded time: cameras, then the last words, then what carries them."""
         self._health = self.health()
         self._write_status("stopped")
+        self._keep_memory()
         self.voice.report_health(Health("stopping", self._health.reasons, self.deck.id, self._health.cameras))
         self.roster.close()
         for close in self.parts.closers:

@@ -16,6 +16,7 @@ import numpy as np
 
 from edge_runtime.config import CameraConfig
 from edge_runtime.daemon.models import LoadedModel, build_parts, thresholds_of
+from edge_runtime.drift.monitor import DriftMonitor
 from edge_runtime.pipeline import Pipeline
 from edge_runtime.records import (
     Frame,
@@ -67,6 +68,7 @@ class StationParts:
     camera: Camera
     pipeline: Pipeline
     tracker: ShelfTracker
+    drift: DriftMonitor
 
 
 class Station:
@@ -113,6 +115,7 @@ class Station:
         parts = self.parts
         parts.pipeline.replace(*build_parts(parts.layout, parts.reference, loaded))
         parts.tracker.thresholds = thresholds_of(loaded)
+        parts.drift.reset()
 
     def _miss(self) -> Outcome | None:
         if self.age_s < self.lost_s or self._clock() - self._told_s < max(1.0, self.parts.config.interval_s):

@@ -1,0 +1,38 @@
+"""What drift has learned about each camera, kept over a restart: `<state>/drift/<camera>.json`."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import msgspec
+
+from edge_runtime.drift.monitor import DriftMonitor
+
+log = logging.getLogger(__name__)
+
+MAX_BYTES = 1_000_000
+
+
+def save_drift(state_dir: Path, camera: str, monitor: DriftMonitor) -> None:
+    """Replace the file. Raises OSError; the old one then stays. Not synced: an older one is as good."""
+    folder = state_dir / "drift"
+    folder.mkdir(parents=True, exist_ok=True)
+    beside = folder / f"{camera}.json.new"
+    beside.write_bytes(msgspec.json.encode(monitor.to_dict()))
+    beside.replace(folder / f"{camera}.json")
+
+
+def restore_drift(state_dir: Path, camera: str, monitor: DriftMonitor) -> bool:
+    """Go on where the last run ended; False if there is nothing to go on from, which is no fault."""
+    path = state_dir / "drift" / f"{camera}.json"
+    try:
+        with path.open("rb") as file:
+            saved = msgspec.json.decode(file.read(MAX_BYTES), type=dict[str, object])
+        monitor.restore(saved)
+    except FileNotFoundError:
+        return False
+    except (OSError, ValueError, RecursionError) as fault:
+        log.warning("drift of camera %s begins anew: %s", camera, fault)
+        return False
+    return True
