@@ -113,7 +113,7 @@ def fit(rng: np.random.Generator, pack: str, width: float, clear: float, depth: 
         wide = 0.98 * width / count
         height = wide / shape.aspect
     deep = min(wide * shape.depth, depth * 0.45)
-    rows = max(2, min(6, int(depth * float(rng.uniform(0.6, 1.0)) / (deep * 1.08))))
+    rows = max(2, min(14, int(depth * float(rng.uniform(0.6, 1.0)) / (deep * 1.08))))
     return Facing(pack, wide, height, deep, count, rows, stack)
 
 

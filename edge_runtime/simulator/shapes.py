@@ -11,6 +11,7 @@ import numpy as np
 from edge_runtime.simulator import designs
 from edge_runtime.simulator.designs import Colour
 from edge_runtime.simulator.geometry import Raster
+from edge_runtime.simulator.produce import heap
 
 TALL_PX = 220
 """Height of the picture of a pack."""
@@ -208,6 +209,10 @@ def _multipack(rng: np.random.Generator) -> Body:
     return Body(np.ascontiguousarray(picture), None, None, float(rng.uniform(0.4, 0.8)), 0.5, rng.random() < 0.5)
 
 
+def _produce(rng: np.random.Generator) -> Body:
+    return Body(heap(rng, TALL_PX), None, None, 0.8, float(rng.uniform(0, 0.6)), False)
+
+
 FAMILIES: Mapping[str, Callable[[np.random.Generator], Body]] = {
     "box": _box,
     "carton": _carton,
@@ -217,4 +222,5 @@ FAMILIES: Mapping[str, Callable[[np.random.Generator], Body]] = {
     "jar": _jar,
     "tub": _tub,
     "multipack": _multipack,
+    "produce": _produce,
 }

@@ -12,6 +12,8 @@ from edge_runtime.simulator.catalogue import PackSet, draw_pack
 from edge_runtime.simulator.planning import fit
 
 HABITS = StockHabits()
+_LEAST_RECESS = 0.08
+"""Metres: what stands closer to the rail than this after the front has sold still looks stocked."""
 
 
 def random_stock(
@@ -41,8 +43,9 @@ def random_level(rng: np.random.Generator, bay: Bay, plan: SlotPlan, habits: Sto
         level = replace(level, other=swapped(rng, bay, plan, packs, habits.photograph_share))
     facing = level.other or plan.facing
     if drawn < habits.empty + habits.low:
-        gone = 1 if rng.random() < 0.7 else int(rng.integers(1, max(2, facing.rows)))
-        setback = float(rng.uniform(0, 0.6)) * facing.depth if rng.random() < 0.4 else 0.0
+        recess = max(_LEAST_RECESS, float(rng.uniform(0.2, 0.75)) * bay.boards[plan.row].depth)
+        gone = max(1, min(facing.rows - 1, round(recess / facing.depth)))
+        setback = max(0.0, min(recess, bay.boards[plan.row].depth - facing.depth) - gone * facing.depth)
         level = replace(level, state=State.LOW, front_rows_gone=gone, setback=setback)
     if rng.random() < habits.disorder:
         return _disordered(rng, level, facing.count, facing.stack)
