@@ -96,6 +96,6 @@ def test_public_modules_and_functions_say_what_they_do() -> None:
             if isinstance(node, ast.FunctionDef | ast.ClassDef)
             and not node.name.startswith("_")
             and not ast.get_docstring(node)
-            and (node.end_lineno or 0) - node.lineno > 3
+            and (node.end_lineno or 0) - node.lineno > 8
         ]
     assert not silent
