@@ -88,7 +88,8 @@ def _places(bay: Bay, plan: SlotPlan, level: StockLevel, camera: CameraPose) -> 
     wobble = look.pack_jitter
     for row in range(min(facing.rows, first + ROWS_DRAWN) - 1, first - 1, -1):
         front = row == first
-        drift = (0.0 if row == 0 else look.rear_offset * facing.width) * (1 if row % 2 else -1)
+        slack = max(0.12 * facing.width, (plan.x1 - plan.x0 - facing.width - spread * (facing.count - 1)) / 2)
+        drift = (0.0 if row == 0 else min(slack, look.rear_offset * facing.width)) * (1 if row % 2 else -1)
         xs = middle + drift + (np.arange(facing.count) - (facing.count - 1) / 2) * spread
         disorder = rng.normal(0, 1, (facing.count, 3)) * wobble
         turned, mirrored = rng.random((2, facing.count))

@@ -155,7 +155,7 @@ def random_look(rng: np.random.Generator) -> Look:
         _tinted(rng, float(rng.uniform(70, 200)), 18),
         str(rng.choice(["front", "back", "none"])),
         float(rng.uniform(0.015, 0.05)),
-        float(rng.uniform(0.05, 0.75)),
+        float(rng.uniform(0.05, 0.6)),
         float(rng.uniform(0.0, 0.6)),
         float(rng.uniform(0.1, 0.7)),
         float(rng.beta(1.3, 2.5)),

@@ -14,6 +14,7 @@ from edge_runtime.simulator.planning import fit
 HABITS = StockHabits()
 _LEAST_RECESS = 0.08
 """Metres: what stands closer to the rail than this after the front has sold still looks stocked."""
+_LEAST_VISIBLE = 0.5
 
 
 def random_stock(
@@ -43,13 +44,36 @@ def random_level(rng: np.random.Generator, bay: Bay, plan: SlotPlan, habits: Sto
         level = replace(level, other=swapped(rng, bay, plan, packs, habits.photograph_share))
     facing = level.other or plan.facing
     if drawn < habits.empty + habits.low:
-        recess = max(_LEAST_RECESS, float(rng.uniform(0.2, 0.75)) * bay.boards[plan.row].depth)
-        gone = max(1, min(facing.rows - 1, round(recess / facing.depth)))
-        setback = max(0.0, min(recess, bay.boards[plan.row].depth - facing.depth) - gone * facing.depth)
-        level = replace(level, state=State.LOW, front_rows_gone=gone, setback=setback)
+        depth = bay.boards[plan.row].depth
+        level = low_level(bay, plan, level, float(rng.uniform(0.2, 0.75)) * depth)
     if rng.random() < habits.disorder:
         return _disordered(rng, level, facing.count, facing.stack)
     return level
+
+
+def low_level(bay: Bay, plan: SlotPlan, level: StockLevel, recess: float) -> StockLevel:
+    """The level with its front gone: what is left stands `recess` metres back, or nearer where that hides it.
+
+    Where the commissioned camera could not see the rest at all the level comes back as it was.
+    """
+    facing, depth = level.other or plan.facing, bay.boards[plan.row].depth
+    recess = min(max(recess, _LEAST_RECESS), depth - facing.depth)
+    if _visible(bay, plan, facing, recess) < _LEAST_VISIBLE:
+        recess = _LEAST_RECESS
+        if _visible(bay, plan, facing, recess) < _LEAST_VISIBLE:
+            return level
+    gone = max(1, min(facing.rows - 1, round(recess / facing.depth)))
+    return replace(level, state=State.LOW, front_rows_gone=gone, setback=max(0.0, recess - gone * facing.depth))
+
+
+def _visible(bay: Bay, plan: SlotPlan, facing: Facing, z: float) -> float:
+    """Share of a pack's height, `z` metres behind the rail, that the commissioned camera sees between the boards."""
+    camera, board = bay.reference, bay.boards[plan.row]
+    nearer = -camera.z / (z - camera.z)
+    top = camera.y + (board.y - facing.height * facing.stack - camera.y) * nearer
+    foot = camera.y + (board.y - camera.y) * nearer
+    seen = min(foot, board.y - board.rail_top) - max(top, bay.ceilings[plan.row])
+    return max(0.0, seen) / max(foot - top, 1e-6)
 
 
 def swapped(
