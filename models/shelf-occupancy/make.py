@@ -57,9 +57,8 @@ class Workshop:
     def render(self) -> None:
         for plan in self.recipe.render:
             folder = self.rendered(plan)
-            if not (folder / "dataset.json").exists():
-                command = [sys.executable, "-m", "edge_runtime.simulator", "dataset", *plan.arguments, str(folder)]
-                subprocess.run(command, check=True, cwd=ROOT)
+            command = [sys.executable, "-m", "edge_runtime.simulator", "dataset", *plan.arguments, "--out", str(folder)]
+            subprocess.run(command, check=True, cwd=ROOT)
 
     def cut(self, plan: RenderRecipe) -> Path:
         crop = self.recipe.crop
@@ -156,6 +155,12 @@ class Workshop:
         (self.work / "figures.json").write_text(json.dumps(found, indent=1))
         for name, row in found.items():
             print(f"{name:<16}" + "  ".join(f"{key} {value:.3f}" for key, value in row.items() if key != "slots"))
+
+
+def licence() -> bytes:
+    """The project's own, and that of the pack shots behind the training renders."""
+    packs = (ROOT / "edge_runtime" / "simulator" / "packs" / "LICENSE").read_bytes()
+    return (ROOT / "LICENSE").read_bytes() + b"\nTrained on renders of pack shots under this licence:\n\n" + packs
 
 
 RESULTS = {
