@@ -85,6 +85,12 @@ def test_a_golden_set_that_does_not_fit_is_a_model_fault(member: str) -> None:
             probe_model(model_bytes(), manifest_of(), broken)
 
 
+def test_the_tolerance_may_be_named_for_what_it_bounds() -> None:
+    parts = golden()
+    parts["tolerance_logits"] = parts.pop("tolerance")
+    assert probe_model(model_bytes(), manifest_of(), parts).passed
+
+
 def test_latency_is_measured_over_the_asked_slots() -> None:
     latency = measure_latency(open_session(model_bytes(), manifest_of()), manifest_of(), slots=4, rounds=3)
     assert latency.slots == 4 and 0 < latency.median_ms <= latency.p95_ms

@@ -352,3 +352,20 @@ def test_mutated_arrays_are_refused_or_read(data: st.DataObject) -> None:
         read_arrays(bytes(raw), "x.npz")
     except Refused as fault:
         assert fault.found.startswith("x.npz")
+
+
+def test_what_the_packer_writes_is_what_the_device_reads(tmp_path: Path) -> None:
+    from edge_runtime.workshop.pack import npz as packed_arrays
+    from edge_runtime.workshop.pack import write_bundle
+
+    parts = {
+        "model.onnx": model_bytes(),
+        "LICENSE": b"Apache-2.0\n",
+        "reference.npz": packed_arrays({"lab": np.eye(2)}),
+    }
+    parts |= {"golden.npz": packed_arrays(golden()), "model.fp32.onnx": model_bytes()}
+    path = write_bundle(tmp_path, manifest_of(version="4.5.6"), parts)
+    bundle = read_bundle(path)
+    assert bundle.id.version == "4.5.6" and bundle.model == parts["model.onnx"]
+    assert all(np.array_equal(bundle.golden_arrays()[name], array) for name, array in golden().items())
+    assert verify_bundle(path).members.keys() == parts.keys()
