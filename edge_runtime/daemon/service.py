@@ -24,6 +24,7 @@ def serve(path: Path, environment: Environment | None = None, orders: Orders | N
     """
     environment = environment or read_environment()
     orders = orders or Orders()
+    _log(under_systemd=environment.notify_socket is not None)
     config = read_config(path, environment)
     notifier = Notifier(environment.notify_socket)
     with ExitStack() as restored:
@@ -35,6 +36,26 @@ def serve(path: Path, environment: Environment | None = None, orders: Orders | N
                 notifier.stopping()
                 return EXIT_OK
             config = changed
+
+
+class _Priorities(logging.Formatter):
+    """`<6>text`: the form in which journald reads a priority from a line (sd-daemon(3)). It has the time itself."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        level = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4}.get(record.levelno, 3)
+        return f"<{level}>{super().format(record)}"
+
+
+def _log(under_systemd: bool) -> None:
+    """To standard error, unless somebody has set up logging before."""
+    if logging.getLogger().handlers:
+        return
+    handler = logging.StreamHandler()
+    plain = "%(name)s: %(message)s"
+    handler.setFormatter(
+        _Priorities(plain) if under_systemd else logging.Formatter(f"%(asctime)s %(levelname)s {plain}")
+    )
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
 
 
 def _obey_signals(orders: Orders, restored: ExitStack) -> None:
