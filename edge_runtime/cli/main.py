@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import cast
 
 from edge_runtime import __version__
-from edge_runtime.cli import cameras, configuration, doctor, infer, models, replay
+from edge_runtime.cli import cameras, configuration, demo, doctor, infer, models, replay, service
 from edge_runtime.cli.output import complain
 from edge_runtime.errors import EXIT_OK, EdgeError
 
@@ -38,7 +38,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"edge-runtime {__version__}")
     verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
-    for family in (infer, replay, cameras, models, configuration, doctor):
+    for family in (demo, infer, replay, service, cameras, models, configuration, doctor):
         family.register(verbs)
     return parser
 

@@ -1,0 +1,191 @@
+"""`demo`: the whole product in one command, on a simulated store."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING
+
+from edge_runtime.cli.output import STATE_COLOURS, add_json, add_verb, complain, emit, paint, say, watched
+from edge_runtime.errors import EXIT_OK, EXIT_PROBLEM, Usage
+
+if TYPE_CHECKING:
+    from edge_runtime.cli.output import Verbs
+    from edge_runtime.cli.stage import Stage
+
+LAST_MESSAGES_S = 3.0
+LOOK_S = 0.5
+PER_LINE = 6
+
+
+def register(verbs: Verbs) -> None:
+    """Add the verbs of this file."""
+    verb = add_verb(
+        verbs,
+        "demo",
+        "a simulated store, from camera to broker, in one command",
+        "Starts a store that renders itself, an MQTT broker, the daemon that reads the store's network camera, and an\n"
+        "independent subscriber that scores every published state against the truth. Ends by itself, or at Ctrl-C.\n"
+        "Everything it writes is in a temporary folder.",
+        "  edge-runtime demo\n  edge-runtime demo --duration 600 --port 8780      then open the page it names\n"
+        "  edge-runtime demo --duration 60 --no-view --json | tail -1",
+    )
+    verb.add_argument("--duration", type=float, default=60.0, metavar="S", help="seconds to run (%(default)s)")
+    verb.add_argument("--no-view", action="store_true", help="without the local web page and the table")
+    verb.add_argument("--port", type=int, default=0, help="port of the local web page (0: any free one)")
+    add_json(verb)
+    verb.set_defaults(act=_demo)
+
+
+def _demo(args: argparse.Namespace) -> int:
+    if not 1.0 <= args.duration <= 86_400.0:
+        raise Usage(f"--duration {args.duration}", "Give 1 to 86400 seconds")
+    if not 0 <= args.port <= 65_535:
+        raise Usage(f"--port {args.port}", "Give 0 (any free one) to 65535")
+    from edge_runtime.cli.stage import Stage
+    from edge_runtime.daemon.compose import default_bundle
+
+    default_bundle()
+    if not args.json:
+        say("opening a simulated store, a broker and the daemon ...")
+    with tempfile.TemporaryDirectory(prefix="edge-runtime-demo-") as folder, _stoppable():
+        with Stage(Path(folder), view=not args.no_view, port=args.port) as stage:
+            began_s = time.monotonic()
+            with suppress(KeyboardInterrupt):
+                _watch(stage, began_s + args.duration, args)
+            duration_s = time.monotonic() - began_s
+            with _undisturbed():
+                stage.stop_daemon()
+                summary = _summary(stage) | {"duration_s": round(duration_s, 1)}
+        if args.json:
+            emit(summary)
+        else:
+            _say_summary(summary)
+    return _verdict(summary)
+
+
+@contextmanager
+def _stoppable() -> Iterator[None]:
+    """SIGTERM ends the demo as Ctrl-C does."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """A second Ctrl-C must not leave a process behind."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN), signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before[0])
+        signal.signal(signal.SIGTERM, before[1])
+
+
+def _watch(stage: Stage, until_s: float, args: argparse.Namespace) -> None:
+    told_view = args.no_view
+    table = watched() and not args.json and not args.no_view
+    lines = 0
+    while time.monotonic() < until_s:
+        time.sleep(min(LOOK_S, max(0.0, until_s - time.monotonic())))
+        stage.check()
+        stage.witness.settle()
+        if not told_view and (url := stage.status().get("view")):
+            told_view = True
+            complain(f"the local page: {url}") if args.json else say(f"the local page: {url}")
+        if table:
+            lines = _redraw(stage, lines, until_s - time.monotonic())
+
+
+def _redraw(stage: Stage, lines_before: int, left_s: float) -> int:
+    """Draw the table over the last one; returns how many lines it has."""
+    heard = stage.witness.heard()
+    shown = []
+    if heard.shelf is not None:
+        reason = f", {heard.shelf.reason}" if heard.shelf.reason else ""
+        cells = [
+            f"{line.slot:>6} {paint(line.state.value.ljust(8), STATE_COLOURS[line.state.value])}"
+            for line in heard.shelf.slots
+        ]
+        shown = ["  ".join(cells[k : k + PER_LINE]) for k in range(0, len(cells), PER_LINE)]
+        shown.append(f"\nmodel {heard.shelf.model}{reason}")
+    accuracy = stage.witness.score.accuracy
+    right = "" if accuracy is None else f", {accuracy:.1%} of the answers right"
+    shown.append(f"{heard.messages} messages, {heard.events} events received{right}; {max(0.0, left_s):.0f} s left")
+    for event in heard.newest_events:
+        at = time.strftime("%H:%M:%S", time.localtime(event.at))
+        shown.append(f"  {at}  {event.slot or event.kind}: {event.was or '-'} -> {event.now}")
+    text = "\n".join(shown)
+    up = f"\x1b[{lines_before}F\x1b[J" if lines_before else ""
+    print(f"{up}{text}", flush=True)
+    return text.count("\n") + 1
+
+
+def _summary(stage: Stage) -> dict[str, object]:
+    """Counted by the daemon on its side, and by the witness on the other."""
+    status = stage.status()
+    broker = status.get("broker") or {}
+    published = int(broker.get("events", 0))
+    until_s = time.monotonic() + LAST_MESSAGES_S
+    while stage.witness.heard().events < published and time.monotonic() < until_s:
+        time.sleep(0.05)
+    stage.witness.settle()
+    heard, score = stage.witness.heard(), stage.witness.score
+    model = status.get("model") or {}
+    return {
+        "frames": sum(int(camera["frames"]) for camera in status.get("cameras", ())),
+        "events": heard.events,
+        "events_published": published,
+        "events_received": heard.events,
+        "messages_published": int(broker.get("sent", 0)),
+        "messages_received": heard.messages,
+        "accuracy": _rounded(score.accuracy, 4),
+        "balanced_accuracy": _rounded(score.balanced_accuracy, 4),
+        "coverage": _rounded(score.coverage, 4),
+        "scored_slots": score.slots,
+        "confusion": score.confusion(),
+        "p95_ms": _rounded(heard.p95_ms, 2),
+        "rss_mb": heard.rss_mb,
+        "model": f"{model['name']} {model['version']}" if model else None,
+    }
+
+
+def _rounded(value: float | None, digits: int) -> float | None:
+    return None if value is None else round(value, digits)
+
+
+def _verdict(summary: dict[str, object]) -> int:
+    lost = int(str(summary["events_published"])) - int(str(summary["events_received"]))
+    if lost > 0:
+        complain(f"{lost} of {summary['events_published']} published events did not arrive at the subscriber")
+    if not summary["frames"]:
+        complain("the daemon read no frame. `edge-runtime doctor` looks for the cause")
+    return EXIT_PROBLEM if lost > 0 or not summary["frames"] else EXIT_OK
+
+
+def _say_summary(summary: dict[str, object]) -> None:
+    say(
+        f"\n{paint('done', 'bold')} after {summary['duration_s']} s: {summary['frames']} frames, model {summary['model']}\n"
+        f"  {summary['events_received']} of {summary['events_published']} published events received, "
+        f"{summary['messages_received']} messages in all\n"
+        f"  accuracy {_percent(summary['accuracy'])} over answered slots, coverage {_percent(summary['coverage'])} "
+        f"({summary['scored_slots']} published slot states against the truth)\n"
+        f"  {summary['p95_ms']} ms a frame (95th percentile), {summary['rss_mb']} MB"
+    )
+
+
+def _percent(share: object) -> str:
+    return f"{share:.1%}" if isinstance(share, float) else "unknown"

@@ -1,0 +1,124 @@
+"""`run` and `status`: the daemon, and how it is."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edge_runtime.cli.output import STATE_COLOURS, add_json, add_verb, emit, paint, say, table
+from edge_runtime.errors import EXIT_OK, EXIT_PROBLEM, Unavailable, Usage
+
+if TYPE_CHECKING:
+    from edge_runtime.cli.output import Verbs
+    from edge_runtime.daemon.health import CameraLine, StatusRecord
+
+STALE_S = 60.0
+"""The daemon writes every ten seconds; one that has not for this long does not run, or hangs."""
+
+
+def register(verbs: Verbs) -> None:
+    """Add the verbs of this file."""
+    run = add_verb(
+        verbs,
+        "run",
+        "run the device: all cameras of a device.toml, until told to stop",
+        "Reads every camera, normalizes, infers, and publishes states and events. Without a broker, or with a camera\n"
+        "that is away, it goes on and says so. SIGTERM stops it, SIGHUP reads the configuration again.",
+        "  edge-runtime run --config device.toml\n  systemctl start edge-runtime",
+    )
+    run.add_argument(
+        "--config", type=Path, metavar="FILE", help="device.toml; default: $EDGE_RUNTIME_CONFIG, ./device.toml"
+    )
+    place = status.add_mutually_exclusive_group()
+    place.add_argument("--state", type=Path, metavar="DIR", help="the daemon's state folder")
+    place.add_argument(
+        "--config", type=Path, metavar="FILE", help="device.toml; default: $EDGE_RUNTIME_CONFIG, ./device.toml"
+    )
+    add_json(status)
+    status.set_defaults(act=_status)
+
+
+def _run(args: argparse.Namespace) -> int:
+    from edge_runtime.daemon.service import serve
+
+    return serve(_config_path(args.config))
+
+
+def _config_path(given: Path | None) -> Path:
+    from edge_runtime.config import read_environment
+
+    path = given or read_environment().config or Path("device.toml")
+    if given is None and not path.exists():
+        raise Usage(f"no --config was given, and {path} is not there", "Make one with `edge-runtime config init`")
+    return path
+
+
+def _status(args: argparse.Namespace) -> int:
+    import msgspec
+
+    from edge_runtime.config import read_config
+    from edge_runtime.daemon.health import read_status
+
+    folder = args.state or read_config(_config_path(args.config)).storage.state_dir
+    record = read_status(folder)
+    age_s = time.time() - record.written_at
+    trouble = not_running(record, age_s)
+    if args.json:
+        emit({"running": not trouble, "age_s": round(age_s, 1), "status": msgspec.to_builtins(record)})
+    if trouble:
+        raise Unavailable(trouble, "Start it with `edge-runtime run`, or see its log: journalctl -u edge-runtime")
+    if not args.json:
+        _say(record, age_s)
+    return EXIT_PROBLEM if record.state == "degraded" else EXIT_OK
+
+
+def not_running(record: StatusRecord, age_s: float) -> str:
+    """Why the daemon that wrote this does not run, or seems to hang; empty if it is well."""
+    if record.state == "stopped":
+        return f"the daemon of {record.device} was stopped {_ago(age_s)}"
+    if not Path("/proc", str(record.pid)).exists():
+        return f"the daemon of {record.device} ended without a word; its last status is from {_ago(age_s)}"
+    if age_s > STALE_S:
+        return f"the daemon of {record.device} (process {record.pid}) has written no status since {_ago(age_s)}"
+    return ""
+
+
+def _ago(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.0f} s ago"
+    return f"{seconds / 60:.0f} min ago" if seconds < 7200 else f"{seconds / 3600:.0f} h ago"
+
+
+def _say(record: StatusRecord, age_s: float) -> None:
+    colour = {"ok": "green", "degraded": "red"}.get(record.state, "yellow")
+    say(f"{paint(f'{record.site}/{record.device}', 'bold')}: {paint(record.state, colour)}, as of {_ago(age_s)}")
+    for reason in record.reasons:
+        say(f"  {reason}")
+    model, broker = record.model, record.broker
+    say(f"model   {f'{model.name} {model.version}' if model else 'none: safe mode, every slot is unknown'}")
+    waits = f", {broker.spool.events} events wait" if broker.spool and broker.spool.events else ""
+    say(f"broker  {broker.state}{waits}{f': {broker.problem}' if broker.problem else ''}")
+    if record.view:
+        say(f"view    {record.view}")
+    for camera in record.cameras:
+        _say_camera(camera)
+
+
+def _say_camera(camera: CameraLine) -> None:
+    seen = "no picture yet" if camera.age_s is None else f"{camera.frames} frames, the newest {camera.age_s:.0f} s old"
+    say(f"\n{paint(camera.name, 'bold')}: {camera.state}{f' ({camera.reason})' if camera.reason else ''}, {seen}")
+    if not camera.slots:
+        return
+    rows = [
+        (
+            f"  {s.slot}",
+            s.state.value,
+            f"{s.confidence:.0%}",
+            time.strftime("%d %b %H:%M", time.localtime(s.since)),
+            s.sku,
+        )
+        for s in camera.slots
+    ]
+    say(table(("  slot", "state", "confidence", "since", "sku"), rows, STATE_COLOURS))

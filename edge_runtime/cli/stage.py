@@ -1,0 +1,186 @@
+"""The demo's stage: simulator, broker and daemon as processes of their own, in one folder, ended in the right order."""
+
+from __future__ import annotations
+
+import json
+import selectors
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from edge_runtime.cli.witness import Witness, last_words
+from edge_runtime.errors import TryAgain, Unavailable
+from edge_runtime.fleet.local_broker import LocalBroker
+
+SITE, DEVICE, CAMERA = "demo-store", "demo-device", "bay"
+FRAME_S = 0.5
+START_S = 60.0
+STOP_S = 15.0
+_CONFIG = """\
+[device]
+id = "{device}"
+site = "{site}"
+[[camera]]
+name = "{camera}"
+source = "{source}"
+layout = "layout.json"
+interval_s = {interval_s}
+[mqtt]
+url = "{broker}"
+[telemetry]
+interval_s = 5
+heartbeat_s = 1
+[storage]
+state_dir = "state"
+[view]
+enabled = {view}
+port = {port}
+"""
+
+
+class Stage:
+    """`with Stage(folder) as stage`: everything runs; on leaving, the daemon ends first, then the witness, broker, store."""
+
+    def __init__(self, folder: Path, view: bool = True, port: int = 0) -> None:
+        self.folder = folder
+        self._view, self._port = view, port
+        self._ending = ExitStack()
+        self._url = ""
+        self._daemon: subprocess.Popen[bytes] | None = None
+        self.witness: Witness
+
+    def __enter__(self) -> Stage:
+        try:
+            broker = self._ending.enter_context(LocalBroker(self.folder / "broker"))
+            self._url = self._open_store()
+            for name in ("layout.json", "reference.jpg"):
+                (self.folder / name).write_bytes(self._get(f"/{name}"))
+            self.witness = Witness(broker.url, SITE, DEVICE, self.truth)
+            self.witness.start()
+            self._ending.callback(self.witness.stop)
+            self._await(lambda: self.witness.connected, "the subscriber found no broker", self.folder / "broker")
+            self._start_daemon(broker.url)
+        except BaseException:
+            self._ending.close()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop_daemon()
+        self._ending.close()
+
+    def stop_daemon(self) -> None:
+        """SIGTERM, and wait: it sends what it has and says goodbye. May be called twice."""
+        daemon, self._daemon = self._daemon, None
+        if daemon is not None:
+            _end(daemon)
+
+    def check(self) -> None:
+        """Raises Unavailable if the daemon ended by itself."""
+        if self._daemon is not None and self._daemon.poll() is not None:
+            words = last_words(self.folder / "daemon.log")
+            raise Unavailable(
+                f"the daemon ended with code {self._daemon.returncode}: {words}", "See `edge-runtime doctor`"
+            )
+
+    def status(self) -> dict[str, Any]:
+        """The daemon's status file; empty before the first."""
+        try:
+            found: dict[str, Any] = json.loads((self.folder / "state" / "status.json").read_bytes())
+        except (OSError, ValueError):
+            return {}
+        return found
+
+    def truth(self, at: float) -> Mapping[str, str] | None:
+        """What the slots really were at a wall-clock time."""
+        try:
+            record = json.loads(self._get(f"/truth?at={at:.6f}"))
+        except TryAgain:
+            return None
+        return {slot: str(one["state"] if isinstance(one, dict) else one) for slot, one in record["slots"].items()}
+
+    def _open_store(self) -> str:
+        """Start the simulated store; its first line says where it listens."""
+        log_file = self.folder / "simulator.log"
+        with log_file.open("wb") as log_to:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "edge_runtime.simulator", "serve"],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=log_to,
+                process_group=0,
+                cwd=self.folder,
+            )
+        self._ending.callback(_end, process)
+        assert process.stdout is not None
+        with selectors.DefaultSelector() as waiting:
+            waiting.register(process.stdout, selectors.EVENT_READ)
+            line = process.stdout.readline() if waiting.select(START_S) else b""
+        try:
+            return str(json.loads(line)["url"]).rstrip("/")
+        except (ValueError, KeyError, TypeError):
+            raise Unavailable(
+                f"the simulated store did not open: {last_words(log_file)}", "See `edge-runtime doctor`"
+            ) from None
+
+    def _start_daemon(self, broker: str) -> None:
+        config = self.folder / "device.toml"
+        config.write_text(
+            _CONFIG.format(
+                device=DEVICE,
+                site=SITE,
+                camera=CAMERA,
+                source=f"{self._url}/stream.mjpg",
+                interval_s=FRAME_S,
+                broker=broker,
+                view=str(self._view).lower(),
+                port=self._port,
+            ),
+            "utf-8",
+        )
+        with (self.folder / "daemon.log").open("wb") as log_to:
+            self._daemon = subprocess.Popen(
+                [sys.executable, "-m", "edge_runtime.cli", "run", "--config", str(config)],
+                stdin=subprocess.DEVNULL,
+                stdout=log_to,
+                stderr=subprocess.STDOUT,
+                process_group=0,
+                cwd=self.folder,
+            )
+        self._ending.callback(self.stop_daemon)
+
+    def _get(self, path: str) -> bytes:
+        try:
+            with urllib.request.urlopen(self._url + path, timeout=10.0) as answer:
+                body: bytes = answer.read()
+        except (OSError, urllib.error.URLError) as fault:
+            raise TryAgain(f"the simulated store did not answer {path.partition('?')[0]}: {fault}") from None
+        return body
+
+    def _await(self, there: Any, found: str, where: Path) -> None:
+        until_s = time.monotonic() + START_S
+        while not there():
+            if time.monotonic() > until_s:
+                raise Unavailable(found, f"See {where}")
+            time.sleep(0.02)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """SIGTERM, and SIGKILL if that does not help."""
+    process.terminate()
+    try:
+        process.wait(STOP_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+    if process.stdout is not None:
+        process.stdout.close()
