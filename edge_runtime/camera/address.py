@@ -26,8 +26,8 @@ class NetAddress:
     scheme: str
     host: str
     port: int
-    target: str
-    """Path and query, percent-encoded as given."""
+    target: str = field(repr=False)
+    """Path and query, percent-encoded as given; many cameras take their password in it."""
     user: str = field(repr=False)
     password: str = field(repr=False)
 

@@ -24,7 +24,8 @@ from edge_runtime.camera.picture import Picture, Stalled
 from edge_runtime.errors import EdgeError, TryAgain, Unavailable, Usage
 from edge_runtime.records import Image
 
-_RTSP_OPTIONS = "rtsp_transport;tcp|fflags;nobuffer|flags;low_delay|max_delay;0"
+_RTSP_OPTIONS = "rtsp_transport;tcp|fflags;nobuffer|flags;low_delay|max_delay;0|analyzeduration;500000|fpsprobesize;0"
+"""TCP, because stores' Wi-Fi loses datagrams; the last two save the 2 s in which ffmpeg measures a rate nobody needs."""
 START_S = 10.0
 """Allowed on top of the timeout for the process to start: a slow device imports OpenCV for seconds."""
 MAX_SIDE_PX = 16_384

@@ -6,6 +6,11 @@ import threading
 import time
 
 
+def next_due_s(due_s: float, now_s: float, interval_s: float) -> float:
+    """When the picture after the one taken at `now_s`, due at `due_s`, is due: on the grid, or a new grid after a gap."""
+    return due_s + interval_s if now_s < due_s + 0.5 * interval_s else now_s + interval_s
+
+
 class Pace:
     """At most one picture an interval, on a steady grid: a late picture does not push the next one back."""
 
@@ -27,7 +32,7 @@ class Pace:
         # A tenth of the interval early is in time: cameras jitter, and waiting for the next picture would halve the rate.
         if now_s < self._due_s - 0.1 * self._interval_s:
             return False
-        self._due_s = max(self._due_s + self._interval_s, now_s + 0.5 * self._interval_s)
+        self._due_s = next_due_s(self._due_s, now_s, self._interval_s)
         return True
 
     def wait_until(self, at_s: float) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ import numpy as np
 
 from edge_runtime.camera.pace import Pace
 from edge_runtime.camera.picture import EndOfRecording, Picture
+from edge_runtime.camera.silence import silence_decoders
 from edge_runtime.camera.still import SUFFIXES, read_still, read_taken_at
 from edge_runtime.errors import Refused, TryAgain, Unavailable
 from edge_runtime.records import Frame, Image
@@ -175,8 +175,7 @@ class _VideoClock:
 
 
 def _open_video(path: Path) -> cv2.VideoCapture:
-    # Read by OpenCV once, at the first video of the process; a decoder's remarks do not belong on standard error.
-    os.putenv("OPENCV_FFMPEG_LOGLEVEL", "-8")
+    silence_decoders()
     capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG, [cv2.CAP_PROP_N_THREADS, 1])
     if capture.isOpened():
         return capture

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import stat
 import struct
-import warnings
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,6 +15,7 @@ from PIL import ExifTags, ImageOps, UnidentifiedImageError
 from PIL import Image as Pillow
 
 from edge_runtime.camera.jpeg import check_scan, read_header
+from edge_runtime.camera.silence import silence_decoders
 from edge_runtime.errors import Refused, Unavailable
 from edge_runtime.records import Image
 
@@ -27,8 +27,7 @@ _FORMATS = ("JPEG", "PNG", "BMP", "GIF", "PPM", "WEBP", "TIFF")  # the first fiv
 _DAMAGE = (OSError, SyntaxError, ValueError, EOFError, struct.error, IndexError, KeyError, TypeError)
 """What Pillow's decoders raise for damaged files."""
 _MEND = "Give a JPEG, PNG, WebP, BMP or TIFF picture"
-# The limits above are stricter than Pillow's own, and a decoder has no business on a daemon's standard error.
-warnings.filterwarnings("ignore", module=r"PIL\.")
+silence_decoders()
 
 
 @dataclass(frozen=True, slots=True, eq=False)

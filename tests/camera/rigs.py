@@ -15,6 +15,8 @@ from camera.web_camera import COLOURS, HEIGHT, WIDTH, WebCamera, jpeg, quadrants
 RTSP_SERVER = Path(__file__).with_name("rtsp_server.py")
 SYSTEM_PYTHON = "/usr/bin/python3"
 Program = Callable[[str, str], str]
+BARS = {(68, 60): (0, 190, 190), (160, 60): (0, 190, 0), (251, 60): (0, 0, 190), (297, 60): (190, 0, 0)}
+"""Of `smpte75`: seven bars over two thirds of the height; the second is yellow, the fourth green, the last blue."""
 
 
 class Rig(Protocol):
@@ -51,8 +53,7 @@ class WebRig:
 
 class RtspRig:
     size = (WIDTH, HEIGHT)
-    # Of `smpte75`: seven bars over two thirds of the height; the second is yellow, the fourth green, the last blue.
-    colours = {(68, 60): (0, 190, 190), (160, 60): (0, 190, 0), (251, 60): (0, 0, 190), (297, 60): (190, 0, 0)}
+    colours = BARS
     is_network = True
 
     def __init__(self, codec: str) -> None:

@@ -2,7 +2,7 @@
 
     python3 rtsp_server.py PORT CODEC WIDTH HEIGHT FPS [USER PASSWORD]
 
-CODEC is h264 or jpeg; the picture is SMPTE bars. Prints `ready PORT`. Ends with its standard input.
+CODEC is h264 or jpeg; the picture is SMPTE bars. Says `ready PORT`. Ends with its standard input.
 """
 
 import sys
@@ -42,5 +42,6 @@ if not server.attach(None):
     sys.exit(1)
 loop = GLib.MainLoop()
 threading.Thread(target=lambda: (sys.stdin.read(), loop.quit()), daemon=True).start()
-print("ready", server.get_bound_port(), flush=True)
+sys.stdout.write(f"ready {server.get_bound_port()}\n")
+sys.stdout.flush()
 loop.run()
