@@ -31,6 +31,14 @@ def register(verbs: Verbs) -> None:
     run.add_argument(
         "--config", type=Path, metavar="FILE", help="device.toml; default: $EDGE_RUNTIME_CONFIG, ./device.toml"
     )
+    run.set_defaults(act=_run)
+    status = add_verb(
+        verbs,
+        "status",
+        "how a running daemon is: cameras, slots, model, broker",
+        "Reads what the daemon writes into its state folder. Exit code 1 if it is degraded, 69 if it does not run.",
+        "  edge-runtime status --config device.toml\n  edge-runtime status --state /var/lib/edge-runtime --json",
+    )
     place = status.add_mutually_exclusive_group()
     place.add_argument("--state", type=Path, metavar="DIR", help="the daemon's state folder")
     place.add_argument(
