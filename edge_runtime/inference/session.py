@@ -17,6 +17,8 @@ Feed = NDArray[np.uint8] | NDArray[np.float32]
 
 _ELEMENT = {"uint8": "tensor(uint8)", "float32": "tensor(float)"}
 _PACK = "Pack the bundle again from the model and the manifest that belong together"
+MAX_BATCH = 16
+"""Slots in one run: more are no faster on one thread, and their activations would grow with the planogram."""
 _FATAL_ONLY = 4
 """Log level: what goes wrong comes back as an exception and is told once, by the runtime's own report."""
 
@@ -58,6 +60,13 @@ class Session:
             raise ValueError("the reference crops must be given exactly if the manifest names a reference input")
         if reference is not None and len(reference) != len(current):
             raise ValueError(f"{len(current)} current crops and {len(reference)} reference crops")
+        answers = np.empty((len(current), self._labels), np.float32)
+        for start in range(0, len(current), MAX_BATCH):
+            rows = slice(start, start + MAX_BATCH)
+            answers[rows] = self._run_batch(current[rows], None if reference is None else reference[rows])
+        return answers
+
+    def _run_batch(self, current: Image, reference: Feed | None) -> NDArray[np.float32]:
         self._buffer = feed = self._convert(current, self._buffer)
         feeds = {self._spec.current: feed}
         if reference is not None and self._spec.reference is not None:
