@@ -25,6 +25,7 @@ FFMPEG_ERRORS_ONLY = "16"
 
 
 def main() -> int:
+    """Open what standard input says, and pump until it ends. 0: the stream ended; 1: it could not be opened."""
     request: dict[str, Any] = json.loads(sys.stdin.buffer.readline())
     threading.Thread(target=_end_with_parent, daemon=True).start()
     out = os.dup(1)

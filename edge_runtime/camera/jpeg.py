@@ -10,7 +10,7 @@ import numpy as np
 from edge_runtime.errors import Refused
 
 _SOF = frozenset({0xC0, 0xC1, 0xC2, 0xC3, 0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF})
-_SOS, _EOI, _APP1, _APP14 = 0xDA, 0xD9, 0xE1, 0xEE
+_SOS, _EOI = 0xDA, 0xD9
 _AFTER_SCAN = np.zeros(256, bool)
 _AFTER_SCAN[[0x00, 0xC4, 0xDA, 0xDB, 0xDC, 0xDD, 0xFE, 0xFF, *range(0xD0, 0xD8), *range(0xE0, 0xF0)]] = True
 """Second bytes that may follow 0xFF from the first scan on, EOI apart; any other is damage."""
@@ -25,8 +25,6 @@ class JpegHeader:
     components: int
     baseline: bool
     """Sequential Huffman coding with 8 bits: what cameras write."""
-    has_exif: bool
-    adobe: bool
     scan_at: int
     """Offset of the first entropy-coded byte."""
 
@@ -34,7 +32,6 @@ class JpegHeader:
 def read_header(data: bytes) -> JpegHeader | None:
     """Walk the segments up to the first scan. None if they do not lead to one: another decoder may say more."""
     at, width, height, components, baseline = 2, 0, 0, 0, False
-    has_exif = adobe = False
     while at + 4 <= len(data):
         if data[at] != 0xFF:
             return None
@@ -48,11 +45,9 @@ def read_header(data: bytes) -> JpegHeader | None:
         if marker in _SOF and length >= 8:
             precision, height, width, components = struct.unpack_from(">BHHB", data, at + 4)
             baseline = marker in (0xC0, 0xC1) and precision == 8
-        has_exif = has_exif or (marker == _APP1 and data[at + 4 : at + 8] == b"Exif")
-        adobe = adobe or marker == _APP14
         at += 2 + length
         if marker == _SOS:
-            return JpegHeader(width, height, components, baseline, has_exif, adobe, at)
+            return JpegHeader(width, height, components, baseline, at)
     return None
 
 

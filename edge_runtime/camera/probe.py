@@ -14,6 +14,8 @@ from edge_runtime.records import Image
 
 @dataclass(frozen=True, slots=True)
 class ProbeReport:
+    """What a camera was found to be; the last field tells `camera probe` how to end."""
+
     source: str
     """The address without credentials."""
     opened: bool

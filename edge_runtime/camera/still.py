@@ -33,8 +33,6 @@ silence_decoders()
 @dataclass(frozen=True, slots=True, eq=False)
 class Still:
     pixels: Image
-    taken_at: float | None
-    """EXIF capture time, seconds since 1970; None without. Without a zone in the file it is read as UTC."""
     codec: str
 
 
@@ -49,14 +47,17 @@ def decode_still(source: bytes | Path) -> Image:
 
 
 def read_still(source: bytes | Path) -> Still:
-    """As `decode_still`, with what the file says about itself."""
+    """As `decode_still`, with the name of the format."""
     if isinstance(source, bytes):
         return _decode(source, "the picture")
     return _decode(_bytes_of(source), str(source))
 
 
 def read_taken_at(path: Path) -> float | None:
-    """The EXIF capture time of a file, without decoding it; None if it has none or can not be read."""
+    """The EXIF capture time of a file, seconds since 1970, without decoding it; None if it has none or can not be read.
+
+    Cameras write local time; where the file names no zone it is read as UTC, the same on every device.
+    """
     try:
         with Pillow.open(path, formats=_FORMATS) as opened:
             return _taken_at(opened)
@@ -75,7 +76,7 @@ def _decode(data: bytes, name: str) -> Still:
         except Refused as fault:
             raise Refused(f"{name}: {fault.found}", fault.mend) from None
         if pixels is not None:
-            return Still(pixels, None, "jpeg")
+            return Still(pixels, "jpeg")
     return _decode_any(data, name)
 
 
@@ -86,8 +87,9 @@ def _decode_camera_jpeg(data: bytes, name: str) -> Image | None:
         return None
     _check_size(name, header.width, header.height)
     check_scan(data, header)
-    if not header.baseline or header.has_exif or header.adobe or header.components not in (1, 3):
+    if not header.baseline or header.components not in (1, 3):
         return None
+    # IMREAD_COLOR also applies the EXIF orientation.
     pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
     return None if pixels is None else np.asarray(pixels, np.uint8)
 
@@ -97,10 +99,9 @@ def _decode_any(data: bytes, name: str) -> Still:
         with Pillow.open(io.BytesIO(data), formats=_FORMATS) as opened:
             _check_size(name, *opened.size)
             codec = (opened.format or "").lower().replace("mpo", "jpeg")
-            taken_at = _taken_at(opened)
             opened.load()
             upright = ImageOps.exif_transpose(opened) or opened
-            return Still(_as_bgr(upright), taken_at, codec)
+            return Still(_as_bgr(upright), codec)
     except UnidentifiedImageError:
         raise Refused(f"{name} is not a picture: {_looks_like(data)}", _MEND) from None
     except Pillow.DecompressionBombError:
