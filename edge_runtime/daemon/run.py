@@ -104,7 +104,7 @@ class Daemon:
 
     def run(self, orders: Orders) -> DeviceConfig | None:
         """Until told to stop (None) or to go on under another configuration (which is returned)."""
-        self._open()
+        self.open()
         try:
             while not orders.stopping.is_set():
                 if orders.reloading.is_set():
@@ -116,7 +116,7 @@ class Daemon:
                     orders.stopping.wait(WAIT_S)
             return None
         finally:
-            self._close()
+            self.close()
 
     def turn(self) -> bool:
         """Once around: act on what waits, visit each camera, tell how it goes. True if there was a frame."""
@@ -154,7 +154,7 @@ class Daemon:
         starting = any(camera.state == "starting" for camera in cameras.values())
         return Health("degraded" if told else "starting" if starting else "ok", told, self.deck.id, cameras)
 
-    def _open(self) -> None:
+    def open(self) -> None:
         cv2.setNumThreads(1)
         self.deck.open()
         if self.deck.trouble:
@@ -258,7 +258,7 @@ class Daemon:
             self._health_s = float("-inf")
             return None
 
-    def _close(self) -> None:
+    def close(self) -> None:
         """Within a bounded time: cameras, then the last words, then what carries them."""
         self._health = self.health()
         self._write_status("stopped")
