@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 import time
-import uuid
 from pathlib import Path
 from typing import Protocol
 
@@ -33,7 +33,7 @@ class SystemClock:
         try:
             self._boot = boot_file.read_text(encoding="ascii").strip()
         except OSError:
-            self._boot = uuid.uuid4().hex  # unknown: every process is a boot of its own, and wall time decides
+            self._boot = os.urandom(16).hex()  # unknown: every process is a boot of its own, and wall time decides
 
     def now(self) -> Instant:
         return Instant(self._boot, time.clock_gettime(time.CLOCK_BOOTTIME), time.time())
