@@ -11,15 +11,18 @@ LARGEST = 0.95
 
 
 class Whitener:
-    """x -> (x_t - phi x_(t-1)) / sqrt(1 - phi^2), where phi is the lag-1 correlation of the first `learn` values.
+    """x -> (x_t - phi x_(t-1)) / spread, where phi is the lag-1 correlation of the first `learn` values.
 
-    A negative correlation counts as none. The values should be standardized: the mean is taken as 0.
+    A negative correlation counts as none. The values should be standardized: the mean is taken as 0. The spread is
+    that of the first innovations, but at least sqrt(1 - phi^2), what theory says: a baseline that was learned from few
+    or correlated values makes z-scores too large, and this takes it back.
     """
 
     _before: float
     _count: int
     _products: float
     _squares: float
+    _newer_squares: float
 
     def __init__(self, learn: int = 120) -> None:
         if learn < 2:
@@ -39,14 +42,19 @@ class Whitener:
             self._count += 1
             self._products += x * before
             self._squares += before * before
+            self._newer_squares += x * x
             return None
+        return (x - self.phi * before) / self._spread()
+
+    def _spread(self) -> float:
         phi = self.phi
-        return (x - phi * before) / math.sqrt(1.0 - phi * phi)
+        innovations = self._newer_squares - 2 * phi * self._products + phi * phi * self._squares
+        return math.sqrt(max(1.0 - phi * phi, innovations / self._count))
 
     def reset(self) -> None:
         self._before = 0.0
         self._count = 0
-        self._products = self._squares = 0.0
+        self._products = self._squares = self._newer_squares = 0.0
 
     def to_dict(self) -> dict[str, float]:
         return {
@@ -54,9 +62,11 @@ class Whitener:
             "count": float(self._count),
             "products": self._products,
             "squares": self._squares,
+            "newer_squares": self._newer_squares,
         }
 
     def restore(self, saved: Saved) -> None:
         """Go on where `to_dict` was taken. Raises ValueError or KeyError for what is not such a state."""
         self._before, self._count = finite(saved["before"]), int(finite(saved["count"]))
         self._products, self._squares = finite(saved["products"]), finite(saved["squares"])
+        self._newer_squares = finite(saved["newer_squares"])

@@ -173,7 +173,7 @@ def event(stamp: Stamp, seq: int, happened: Event, model: ModelId | None = None)
         slot=happened.slot,
         was=clipped(happened.was, 80),
         now=clipped(happened.now, 80),
-        confidence=measured(happened.confidence, 4),
+        confidence=measured(happened.confidence, 4) or None,
         model=model_name(model),
         detail=detail,
     )

@@ -1,0 +1,205 @@
+"""The uplink against a broker in memory: nothing durable is lost, the newest state comes first, nobody waits."""
+
+from __future__ import annotations
+
+import json
+import threading
+from pathlib import Path
+
+from fleet.memory_broker import MemoryBroker, MemoryLink
+
+from edge_runtime.errors import TryAgain
+from edge_runtime.telemetry.spool import Entry, Grade, MemorySpool
+from edge_runtime.telemetry.sqlite_spool import SqliteSpool
+from edge_runtime.telemetry.uplink import Uplink, UplinkSettings
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now_s = 100.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+def event(n: int) -> Entry:
+    return Entry(f"e{n}", Grade.EVENT, "t/event", json.dumps({"id": f"e{n}"}).encode())
+
+
+def parts(
+    settings: UplinkSettings | None = None,
+) -> tuple[MemoryBroker, MemoryLink, Uplink, Clock]:
+    broker, clock = MemoryBroker(), Clock()
+    link = MemoryLink(broker)
+    return broker, link, Uplink(link, MemorySpool(clock=clock), settings, clock), clock
+
+
+def ids(broker: MemoryBroker) -> list[str]:
+    return [json.loads(message.payload)["id"] for message in broker.published if message.topic == "t/event"]
+
+
+def settle(uplink: Uplink, clock: Clock, seconds: float = 3.0) -> None:
+    for _ in range(int(seconds / 0.1)):
+        uplink.step()
+        clock.now_s += 0.1
+
+
+def test_after_an_outage_the_newest_state_comes_first_and_then_the_backlog_in_order() -> None:
+    broker, link, uplink, clock = parts()
+    uplink.retain("t/shelf/cam", b"old shelf")
+    for n in range(40):
+        uplink.offer(event(n))
+    uplink.retain("t/status", b"status", first=True)
+    uplink.retain("t/shelf/cam", b"new shelf")
+    settle(uplink, clock)
+    assert broker.published == []
+    link.connect()
+    settle(uplink, clock)
+    assert broker.topics()[:2] == ["t/status", "t/shelf/cam"]
+    assert broker.retained["t/shelf/cam"] == b"new shelf"
+    assert ids(broker) == [f"e{n}" for n in range(40)]
+    assert uplink.counts().acknowledged == 40
+
+
+def test_retained_state_is_said_again_at_every_connect_and_only_then() -> None:
+    broker, link, uplink, clock = parts()
+    uplink.retain("t/info", b"info")
+    for _ in range(3):
+        link.connect()
+        settle(uplink, clock)
+        broker.cut()
+    assert broker.topics() == ["t/info"] * 3
+
+
+def test_what_was_not_acknowledged_before_the_cut_is_sent_again_under_its_id() -> None:
+    broker, link, uplink, clock = parts()
+    link.connect()
+    broker.acknowledges = False
+    uplink.offer(event(1))
+    uplink.retain("t/status", b"s")
+    settle(uplink, clock, 1.0)
+    assert uplink.counts().acknowledged == 0
+    broker.cut()
+    settle(uplink, clock, 1.0)
+    broker.acknowledges = True
+    link.connect()
+    settle(uplink, clock)
+    assert ids(broker) == ["e1", "e1"]
+    assert (uplink.counts().acknowledged, uplink.counts().retained) == (1, 1)
+
+
+def test_a_silent_broker_is_asked_again_after_the_timeout() -> None:
+    broker, link, uplink, clock = parts(UplinkSettings(ack_timeout_s=5.0))
+    link.connect()
+    broker.acknowledges = False
+    uplink.offer(event(1))
+    settle(uplink, clock, 4.0)
+    assert ids(broker) == ["e1"]
+    broker.acknowledges = True
+    settle(uplink, clock, 3.0)
+    assert ids(broker) == ["e1", "e1"]
+    assert uplink.counts().acknowledged == 1
+
+
+def test_the_backlog_goes_out_at_a_limited_rate() -> None:
+    broker, link, uplink, clock = parts(UplinkSettings(batch=10, per_s=20.0))
+    for n in range(200):
+        uplink.offer(event(n))
+    link.connect()
+    settle(uplink, clock, 4.0)
+    assert 80 <= len(ids(broker)) <= 100
+    settle(uplink, clock, 8.0)
+    assert len(ids(broker)) == 200
+
+
+def test_a_message_that_can_never_be_sent_does_not_hold_up_the_others() -> None:
+    broker, link, uplink, clock = parts()
+    link.connect()
+    uplink.offer(Entry("bad", Grade.EVENT, "t/#", b"x"))
+    uplink.offer(event(1))
+    settle(uplink, clock)
+    assert ids(broker) == ["e1"]
+    assert uplink.counts().spool.dropped == {"rejected": 1}
+
+
+def test_a_full_inbox_drops_its_oldest_and_counts_them() -> None:
+    broker, link, uplink, clock = parts(UplinkSettings(inbox=10))
+    for n in range(15):
+        uplink.offer(event(n))
+    link.connect()
+    settle(uplink, clock)
+    assert ids(broker)[0] == "e5"
+    assert uplink.counts().inbox_dropped == 5
+
+
+def test_a_spool_that_fails_keeps_the_messages_in_the_inbox() -> None:
+    class Failing(MemorySpool):
+        broken = True
+
+        def add(self, entries: object) -> int:
+            if self.broken:
+                raise TryAgain("no space left on device")
+            return super().add(entries)  # type: ignore[arg-type]
+
+    broker, clock = MemoryBroker(), Clock()
+    link, spool = MemoryLink(broker), Failing(clock=clock)
+    uplink = Uplink(link, spool, clock=clock)
+    link.connect()
+    uplink.offer(event(1))
+    settle(uplink, clock)
+    assert ids(broker) == []
+    spool.broken = False
+    settle(uplink, clock)
+    assert ids(broker) == ["e1"]
+
+
+def test_offering_never_waits_for_the_spool() -> None:
+    held, going = threading.Event(), threading.Event()
+
+    class Slow(MemorySpool):
+        def add(self, entries: object) -> int:
+            held.set()
+            going.wait(10.0)
+            return super().add(entries)  # type: ignore[arg-type]
+
+    broker = MemoryBroker()
+    link = MemoryLink(broker)
+    uplink = Uplink(link, Slow())
+    link.connect()
+    uplink.start()
+    try:
+        uplink.offer(event(0))
+        assert held.wait(5.0)
+        for n in range(1, 100):
+            uplink.offer(event(n))
+            uplink.retain("t/status", str(n).encode())
+            uplink.counts()
+        assert ids(broker) == []
+    finally:
+        going.set()
+        uplink.stop(5.0)
+    assert len(ids(broker)) == 100
+
+
+def test_stop_sends_what_waits_and_keeps_the_rest_for_the_next_start(tmp_path: Path) -> None:
+    broker = MemoryBroker()
+    link = MemoryLink(broker)
+    uplink = Uplink(link, SqliteSpool(tmp_path / "spool.sqlite"))
+    link.connect()
+    uplink.start()
+    uplink.offer(event(1))
+    uplink.stop(5.0)
+    assert ids(broker) == ["e1"]
+
+    broker.cut()
+    uplink = Uplink(link, SqliteSpool(tmp_path / "spool.sqlite"))
+    uplink.start()
+    uplink.offer(event(2))
+    uplink.stop(0.2)
+    assert ids(broker) == ["e1"]
+
+    again = Uplink(link, SqliteSpool(tmp_path / "spool.sqlite"))
+    link.connect()
+    again.start()
+    again.stop(5.0)
+    assert ids(broker) == ["e1", "e2"]
