@@ -1,4 +1,4 @@
-"""`python -m edge_runtime.simulator dataset|serve|commission`."""
+"""The simulator's commands: render datasets, serve the demo camera, write its commissioning."""
 
 from __future__ import annotations
 
@@ -9,21 +9,47 @@ from pathlib import Path
 
 import cv2
 
+from edge_runtime.errors import EdgeError
 from edge_runtime.simulator.dataset import Recipe, render_dataset
+from edge_runtime.simulator.demo import SEED, SIZE, commission, demo_day
+from edge_runtime.simulator.server import serve
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Exit code 0, or 2 for a wrong call."""
+    """Exit code 0, 2 for a wrong call, or that of an EdgeError, which is written to stderr."""
     chosen = _parser().parse_args(arguments)
     cv2.setNumThreads(1)
-    _dataset(chosen)
-    return 0
+    try:
+        if chosen.verb == "dataset":
+            return _dataset(chosen)
+        day = demo_day(chosen.seed, getattr(chosen, "speed", 1.0), tuple(chosen.size))
+        if chosen.verb == "commission":
+            commission(chosen.out, day)
+            return 0
+        return serve(day, chosen.fps, chosen.port, not chosen.keep_running)
+    except EdgeError as fault:
+        sys.stderr.write(f"{fault}\n")
+        return fault.exit_code
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m edge_runtime.simulator", description=__doc__)
     verbs = parser.add_subparsers(dest="verb", required=True)
-    dataset = verbs.add_parser("dataset", help="render a labelled dataset (field-dataset/1); goes on where it stopped")
+    _dataset_arguments(verbs.add_parser("dataset", help="render a labelled dataset; goes on where it stopped"))
+    camera = verbs.add_parser("serve", help="be a network camera on loopback until stdin closes or SIGTERM")
+    camera.add_argument("--port", type=int, default=0, help="0 chooses a free one; see the JSON line on stdout")
+    camera.add_argument("--fps", type=float, default=2.0)
+    camera.add_argument("--speed", type=float, default=1.0, help="script seconds per second")
+    camera.add_argument("--keep-running", action="store_true", help="do not end when stdin closes")
+    technician = verbs.add_parser("commission", help="write the demo camera's layout.json and reference.jpg")
+    technician.add_argument("--out", type=Path, required=True)
+    for verb in (camera, technician):
+        verb.add_argument("--seed", type=int, default=SEED)
+        verb.add_argument("--size", type=int, nargs=2, default=SIZE, metavar=("WIDTH", "HEIGHT"))
+    return parser
+
+
+def _dataset_arguments(dataset: argparse.ArgumentParser) -> None:
     dataset.add_argument("--out", type=Path, required=True)
     dataset.add_argument("--seed", type=int, required=True)
     dataset.add_argument("--shelves", type=int, required=True)
@@ -38,10 +64,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     dataset.add_argument("--size", type=int, nargs=2, default=(960, 720), metavar=("WIDTH", "HEIGHT"))
     dataset.add_argument("--severities", type=int, nargs="+", default=(1, 2, 3, 4, 5), help="bench only")
-    return parser
 
 
-def _dataset(chosen: argparse.Namespace) -> None:
+def _dataset(chosen: argparse.Namespace) -> int:
     recipe = Recipe(
         seed=chosen.seed,
         plan=chosen.plan,
@@ -52,6 +77,7 @@ def _dataset(chosen: argparse.Namespace) -> None:
         severities=tuple(chosen.severities),
     )
     render_dataset(chosen.out, recipe, chosen.shelves, chosen.workers, _told)
+    return 0
 
 
 def _told(done: int, total: int) -> None:

@@ -80,9 +80,17 @@ class Stage:
         contact = _CONTACT.copy()
         contact[..., 3] = (contact[..., 3] * bay.look.contact_shadow).astype(np.uint8)
         self._contact = contact
+        self._last: tuple[Stock, Raster] | None = None
 
     def compose(self, stock: Stock) -> Raster:
         """The bay with this stock, (height, width, 3) BGR uint8, even light, no lens distortion."""
+        if self._last is not None and self._last[0] == stock:
+            return self._last[1].copy()
+        canvas = self._painted(stock)
+        self._last = (dict(stock), canvas)
+        return canvas.copy()
+
+    def _painted(self, stock: Stock) -> Raster:
         canvas = self._ground.copy()
         for row in self._order:
             for patch in self._surfaces[row]:

@@ -55,6 +55,19 @@ def render(
     return Rendering(picture, homography(bay.reference, camera), hidden)
 
 
+def hidden_shares(bay: Bay, camera: CameraPose, occluders: Sequence[Occluder]) -> dict[str, float]:
+    """`Rendering.covered` without rendering."""
+    if not occluders:
+        return {slot.id: covered_share(bay, slot, camera, None) for slot in bay.slots}
+    canvas = np.zeros((camera.size[1], camera.size[0], 3), np.uint8)
+    cover: Raster = np.zeros(canvas.shape[:2], np.uint8)
+    for thing in occluders:
+        paint_occluder(canvas, cover, thing)
+    if camera.k1:
+        cover = cv2.remap(cover, *lens_maps(camera.size, camera.k1), cv2.INTER_LINEAR)
+    return {slot.id: covered_share(bay, slot, camera, cover) for slot in bay.slots}
+
+
 def truth(stock: Stock, slot: str, covered: float) -> State:
     """The state that a person with this picture should name."""
     return State.BLOCKED if covered >= BLOCKED_FROM else stock.get(slot, FULL).state

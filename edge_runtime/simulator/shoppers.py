@@ -74,6 +74,14 @@ def _skin(rng: np.random.Generator) -> tuple[int, int, int]:
     return _SKIN[int(rng.integers(len(_SKIN)))]
 
 
+_HAIR = ((25, 25, 28), (30, 45, 70), (60, 100, 150), (120, 170, 205), (150, 150, 150), (45, 60, 120))
+
+
+def _hair(rng: np.random.Generator) -> tuple[int, int, int]:
+    """Natural, or a hat of any colour."""
+    return _HAIR[int(rng.integers(len(_HAIR)))] if rng.random() < 0.75 else designs.colour(rng)
+
+
 def _off(right: float, down: float) -> Raster:
     return np.array([right, down])
 
@@ -88,7 +96,7 @@ def _person(rng: np.random.Generator, layer: Raster, mask: Raster, thing: Occlud
     height, width = mask.shape
     tall = thing.tall * height
     top = np.array([thing.x * width, thing.y * height])
-    cloth, trousers, hair, skin = designs.colour(rng), designs.colour(rng), designs.colour(rng), _skin(rng)
+    cloth, trousers, hair, skin = designs.colour(rng), designs.colour(rng), _hair(rng), _skin(rng)
     broad = tall * float(rng.uniform(0.1, 0.16))
     neck, hip = top + _off(0, 0.15 * tall), top + _off(0, 0.52 * tall)
     swing = math.sin(thing.phase)
