@@ -158,7 +158,7 @@ def _open_view(config: DeviceConfig) -> tuple[Board | None, str, tuple[str, ...]
 
     board = Board(config.id, __version__)
     try:
-        server = ViewServer(board, config.view.port)
+        server = ViewServer(board, config.view.port, config.view.host)
     except Unavailable as fault:
         return None, "", (f"view: {fault}",), ()
     server.start()

@@ -71,6 +71,8 @@ class SpoolLine(Line, frozen=True):
 
 
 class BrokerLine(Line, frozen=True):
+    """The link to the broker, and what went over it."""
+
     state: str
     """`off`, or the link's own: `connecting`, `online`, `waiting` ..."""
     problem: str = ""
@@ -150,9 +152,11 @@ def camera_health(station: Station) -> CameraHealth:
     state, reason = "ok", ""
     if report.status in ("lost", "stalled", "ended"):
         state, reason = ("stalled" if report.status == "stalled" else "lost"), report.error or str(report.status)
+    elif station.age_s > station.lost_s:
+        state, reason = "lost", "no picture"
     elif hidden := station.parts.tracker.out_of_sight:
         state, reason = "unusable", hidden
-    elif station.outcome is None:
+    elif not station.frames:
         state = "starting"
     age_s = station.age_s if station.frames else None
     return CameraHealth(state, reason, station.last_frame_at, age_s, report.reconnects)

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 import cv2
+import msgspec
 
 from edge_runtime import __version__
 from edge_runtime.config import DeviceConfig, shown_url
@@ -203,7 +204,7 @@ class Daemon:
         self.voice.report_health(self._health)
         if changed or now - self._status_s >= STATUS_S:
             self._status_s = now
-            self._write_status(self._health.state)
+            self._write_status(self.status())
         if now - self._memory_s >= MEMORY_S:
             self._memory_s = now
             self._keep_memory()
@@ -215,9 +216,9 @@ class Daemon:
             except OSError as fault:
                 log.warning("what drift learned about camera %s can not be kept: %s", name, fault.strerror)
 
-    def _write_status(self, state: str) -> None:
+    def _write_status(self, record: account.StatusRecord) -> None:
         try:
-            account.write_status(self.parts.config.storage.state_dir, self.status(state))
+            account.write_status(self.parts.config.storage.state_dir, record)
             self._disk_trouble = ""
         except OSError as fault:
             self._disk_trouble = f"storage: {self.parts.config.storage.state_dir} can not be written: {fault.strerror}"
@@ -261,7 +262,8 @@ class Daemon:
     def close(self) -> None:
         """Within a bounded time: cameras, then the last words, then what carries them."""
         self._health = self.health()
-        self._write_status("stopped")
+        last = self.status("stopped")
+        self._write_status(last)
         self._keep_memory()
         self.voice.report_health(Health("stopping", self._health.reasons, self.deck.id, self._health.cameras))
         self.roster.close()
@@ -269,3 +271,4 @@ class Daemon:
             close()
         self.deck.close()
         self.voice.close()
+        self._write_status(msgspec.structs.replace(last, broker=self.voice.broker()))
