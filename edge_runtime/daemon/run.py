@@ -27,7 +27,7 @@ from edge_runtime.daemon.notify import Notifier
 from edge_runtime.daemon.roster import Roster
 from edge_runtime.daemon.station import Station
 from edge_runtime.errors import BadConfig, EdgeError, ModelFault
-from edge_runtime.records import Event, Outcome
+from edge_runtime.records import Event, Outcome, State
 from edge_runtime.telemetry.builders import CameraHealth, Health
 
 log = logging.getLogger(__name__)
@@ -101,6 +101,7 @@ class Daemon:
         self._memory_s = clock()
         self._health = Health("starting")
         self._config_trouble = self._disk_trouble = ""
+        self._told_slots: list[tuple[State, ...]] = []
         self._answered = False
 
     def run(self, orders: Orders) -> DeviceConfig | None:
@@ -202,8 +203,9 @@ class Daemon:
             log.info("%s%s", self._health.state, "".join(f"; {reason}" for reason in self._health.reasons))
             self.parts.notifier.status("; ".join((self._health.state, *self._health.reasons)))
         self.voice.report_health(self._health)
-        if changed or now - self._status_s >= STATUS_S:
-            self._status_s = now
+        slots = [station.slot_states for station in self.roster.stations.values()]
+        if changed or slots != self._told_slots or now - self._status_s >= STATUS_S:
+            self._status_s, self._told_slots = now, slots
             self._write_status(self.status())
         if now - self._memory_s >= MEMORY_S:
             self._memory_s = now

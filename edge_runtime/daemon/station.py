@@ -27,6 +27,7 @@ from edge_runtime.records import (
     Reason,
     Registration,
     RegistrationStatus,
+    State,
     Unusable,
 )
 from edge_runtime.shelf.business import BusinessFigures
@@ -99,6 +100,11 @@ class Station:
     def idle_s(self) -> float:
         """Since this station last concluded anything, a missing frame included."""
         return self._clock() - max(self._last_s, self._told_s)
+
+    @property
+    def slot_states(self) -> tuple[State, ...]:
+        """As published last, in the order of the layout; empty before the first outcome."""
+        return tuple(status.state for status in self.outcome.statuses) if self.outcome else ()
 
     def visit(self, timeout_s: float = 0.0) -> Outcome | None:
         """Take the newest frame if there is a new one. Raises ModelFault; then the frame is gone, the next one comes."""

@@ -1,0 +1,95 @@
+"""The daemon as a process: signals, systemd, a taken port, a missing broker, a crash."""
+
+from __future__ import annotations
+
+import signal
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from edge_runtime.records import State
+from tests.daemon.device import Device
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture
+def device(tmp_path: Path) -> Iterator[Device]:
+    with Device(tmp_path) as made:
+        yield made
+
+
+def test_from_start_to_sigterm_with_two_reloads(device: Device) -> None:
+    device.start()
+    record = device.until(lambda record: record.state == "ok")
+    assert record.model is not None and record.model.version == "1.1.0"
+    device.until(lambda record: "WATCHDOG=1" in device.messages)
+    assert device.messages[0].startswith("READY=1")
+
+    device.config.write_text("[device]\nid = dev\n")
+    device.signal(signal.SIGHUP)
+    record = device.until(lambda record: record.state == "degraded")
+    assert "device.toml:2" in record.reasons[0] and record.device == "dev-1"
+    assert any(message.startswith("RELOADING=1") for message in device.messages)
+
+    device.id = "dev-2"
+    device.write_config()
+    device.signal(signal.SIGHUP)
+    device.until(lambda record: record.state == "ok" and record.device == "dev-2")
+    device.until(lambda record: {slot.state for slot in record.cameras[0].slots} == {State.STOCKED})
+
+    assert device.end() == 0
+    assert device.systemd.heard()[-1].startswith("STOPPING=1")
+    stopped = device.status()
+    assert stopped is not None and stopped.state == "stopped"
+    assert "Traceback" not in device.log.read_text()
+
+
+def test_sigint_stops_it_as_well(device: Device) -> None:
+    device.start()
+    device.until(lambda record: True)
+    device.signal(signal.SIGINT)
+    assert device.wait() == 0
+
+
+def test_a_taken_view_port_and_a_missing_broker_are_reported_and_the_slots_are_known(device: Device) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken, socket.socket() as reserved:
+        reserved.bind(("127.0.0.1", 0))
+        device.view = f"port = {taken.getsockname()[1]}"
+        device.extra = f'[mqtt]\nurl = "mqtt://127.0.0.1:{reserved.getsockname()[1]}"\n'
+        device.start()
+        record = device.until(lambda record: len(record.reasons) == 2 and bool(record.cameras[0].slots))
+        assert record.state == "degraded"
+        assert [reason.split(":")[0] for reason in record.reasons] == ["view", "broker"]
+        device.until(lambda record: {slot.state for slot in record.cameras[0].slots} == {State.STOCKED})
+        assert device.end() == 0
+
+
+def test_killed_without_warning_it_remembers_and_the_fourth_start_takes_the_previous_model(device: Device) -> None:
+    versions = []
+    for _ in range(4):
+        device.start()
+        record = device.until(lambda record: bool(record.cameras[0].slots))
+        versions.append(record.model.version if record.model else "")
+        device.signal(signal.SIGKILL)
+        device.wait()
+    assert versions == ["1.1.0"] * 3 + ["1.0.0"]
+
+
+def test_a_camera_that_restarts_comes_back(device: Device) -> None:
+    device.start()
+    device.until(lambda record: record.state == "ok")
+    device.camera.stop()
+    device.until(lambda record: record.cameras[0].state in ("lost", "stalled"))
+    device.camera.start()
+    record = device.until(lambda record: record.state == "ok")
+    assert record.cameras[0].reconnects >= 1
+
+
+def test_a_bad_first_configuration_ends_with_its_faults(device: Device) -> None:
+    device.extra = "[modle]\n"
+    device.start()
+    assert device.wait() != 0
+    assert "Did you mean [model]?" in device.log.read_text()
