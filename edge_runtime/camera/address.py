@@ -11,6 +11,7 @@ from edge_runtime.errors import Usage
 _SECRET_KEY = r"[\w.-]*(?:pass|pwd|token|secret|auth|key|user|usr|login|sig)[\w.-]*"
 _QUERY_SECRET = re.compile(rf"(?i)([?&;]{_SECRET_KEY}=)[^&\s#;'\"]*")
 _USERINFO = re.compile(r"(?i)\b([a-z][a-z0-9+.-]*://)[^/?#\s]*@")
+_TARGET_SAFE = "/?%:@!$&'()*+,;=~-._[]"
 MAX_LENGTH = 2048
 
 
@@ -27,7 +28,7 @@ class NetAddress:
     host: str
     port: int
     target: str = field(repr=False)
-    """Path and query, percent-encoded as given; many cameras take their password in it."""
+    """Path and query, percent-encoded; many cameras take their password in it."""
     user: str = field(repr=False)
     password: str = field(repr=False)
 
@@ -68,7 +69,7 @@ def parse_net_address(uri: str) -> NetAddress:
         raise Usage(f"{redact(uri)} names no host", mend)
     if port == 0:
         raise Usage(f"{redact(uri)} has the port 0", mend)
-    target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    target = quote((parts.path or "/") + (f"?{parts.query}" if parts.query else ""), safe=_TARGET_SAFE)
     scheme = parts.scheme.lower()
     return NetAddress(
         scheme,

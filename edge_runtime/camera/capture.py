@@ -100,7 +100,8 @@ class ChildSource:
         with self._reading:
             if self._child is None or self._closed:
                 raise TryAgain(f"{self.name} is not open", "Open it again")
-            while True:
+            deadline_s = time.monotonic() + self._interval_s + self._timeout_s
+            while time.monotonic() < deadline_s:
                 kind, width, height, _, wall_s, monotonic_s, codec = self._header(self._timeout_s)
                 if kind == capture_child.FRAME:
                     pixels = self._pixels(width, height)
@@ -108,6 +109,9 @@ class ChildSource:
                     return Picture(pixels, wall_s, monotonic_s, decode_ms, codec.rstrip(b"\0").decode("ascii"))
                 if kind != capture_child.ALIVE:
                     raise self._ended()
+            raise Stalled(
+                f"{self.name} sends, but nothing that can be decoded", "Check the camera's codec: H.264 or JPEG"
+            )
 
     def close(self) -> None:
         self._closed = True
@@ -123,14 +127,19 @@ class ChildSource:
 
     def _start(self) -> None:
         command = [sys.executable, "-P", "-u", str(Path(capture_child.__file__))]
-        self._child = subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            bufsize=0,
-            start_new_session=True,  # Ctrl-C at the terminal is the parent's to answer
-        )
+        try:
+            self._child = subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                bufsize=0,
+                start_new_session=True,  # Ctrl-C at the terminal is the parent's to answer
+            )
+        except OSError as fault:
+            raise TryAgain(
+                f"no capture process for {self.name}: {fault.strerror}", "Free memory or processes"
+            ) from None
         request = {
             "kind": self._request.kind,
             "target": self._request.target,

@@ -124,7 +124,8 @@ class HttpGet:
             login = self._login.header(address)
             connection.request("GET", address.target, headers={**_BASE_HEADERS, **headers, **login})
             return Response(sock, connection.getresponse(), address.place, self._timeout_s)
-        except (OSError, http.client.HTTPException) as fault:
+        except (OSError, ValueError, http.client.HTTPException) as fault:
+            # ValueError: a host name that IDNA does not allow, or a malformed header.
             connection.close()
             if self._aborted:
                 raise TryAgain(f"{address.name} was closed", "Open it again") from None

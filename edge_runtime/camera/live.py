@@ -122,6 +122,7 @@ class LiveCamera:
         self._stopping = threading.Event()
         self._slot: Frame | None = None
         self._taken = 0
+        self._started = False
         self._last_s: float | None = None
         self._thread = threading.Thread(target=self._run, name=f"camera-{name}", daemon=True)
 
@@ -130,6 +131,8 @@ class LiveCamera:
         return self._name
 
     def start(self) -> None:
+        """Begin to capture; once in the life of this object."""
+        self._started = True
         self._thread.start()
 
     def stop(self, timeout_s: float = STOP_S) -> bool:
@@ -154,6 +157,11 @@ class LiveCamera:
         """How the camera fares now. A source that hangs shows as stalled, although nobody has noticed it yet."""
         with self._changed:
             health, last_s = self._health, self._last_s
+        if self._started and not self._thread.is_alive() and health.status is not CameraStatus.ENDED:
+            # Only a fault of this program ends the thread so; its traceback is in the log.
+            return replace(
+                health, status=CameraStatus.LOST, error="the capture thread has died; see the log, and restart"
+            )
         if last_s is None:
             return health
         age_s = max(0.0, self._clock.monotonic_s() - last_s)
@@ -198,13 +206,19 @@ class LiveCamera:
         self._update(status=CameraStatus.ENDED)
 
     def _capture(self) -> None:
-        """Read until the recording ends or the source fails."""
+        """Read until the recording ends or the source fails; only bad pictures for the stall time is failing too."""
+        good_s = self._clock.monotonic_s()
         while not self._stopping.is_set():
             try:
                 picture = self._source.read()
             except Refused as fault:
                 self._update(refused=self._health.refused + 1, error=redact(str(fault)))
+                if self._clock.monotonic_s() - good_s > self._stall_s + self._interval_s:
+                    raise Stalled(
+                        f"only bad pictures for {self._stall_s:g} s, the last: {fault.found}", fault.mend
+                    ) from None
                 continue
+            good_s = self._clock.monotonic_s()
             if isinstance(picture, EndOfRecording):
                 return
             self._publish(picture)

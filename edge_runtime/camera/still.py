@@ -90,7 +90,10 @@ def _decode_camera_jpeg(data: bytes, name: str) -> Image | None:
     if not header.baseline or header.components not in (1, 3):
         return None
     # IMREAD_COLOR also applies the EXIF orientation.
-    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    try:
+        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    except cv2.error:
+        return None
     return None if pixels is None else np.asarray(pixels, np.uint8)
 
 

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import socket
+import ssl
+import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from camera.web_camera import WebCamera, jpeg
 from edge_runtime.camera.live import CameraStatus, LiveCamera
 from edge_runtime.camera.picture import Picture, Source, Stalled
 from edge_runtime.camera.source import source_for
-from edge_runtime.errors import Refused, TryAgain, Unavailable
+from edge_runtime.errors import EdgeError, Refused, TryAgain, Unavailable
 
 
 @pytest.fixture
@@ -160,3 +166,81 @@ def test_a_live_camera_stops_while_it_connects() -> None:
         for filler in fillers:
             filler.close()
     assert not any(thread.name == "camera-bay" for thread in threading.enumerate())
+
+
+@contextmanager
+def raw_server(answer: bytes) -> Iterator[int]:
+    """Accepts connections one after the other, says these bytes to each, and hangs up."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> None:
+            while True:
+                try:
+                    connection, _ = server.accept()
+                except OSError:
+                    return
+                with connection:
+                    connection.recv(4096)
+                    connection.sendall(answer)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        yield server.getsockname()[1]
+        server.shutdown(socket.SHUT_RDWR)
+        thread.join()
+
+
+GOOD = b"HTTP/1.1 200 OK\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n" % len(jpeg()) + jpeg()
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_any_answer_is_a_picture_or_an_expected_error(data: st.DataObject) -> None:
+    answer = bytearray(data.draw(st.sampled_from([GOOD, GOOD.replace(b"image/jpeg", b"multipart/x; boundary=a"), b""])))
+    for _ in range(data.draw(st.integers(0, 8))):
+        at = data.draw(st.integers(0, min(len(answer), 120)))
+        answer[at : at + data.draw(st.integers(0, 3))] = data.draw(st.binary(max_size=4))
+    with raw_server(bytes(answer)) as port:
+        source = source_for(f"http://127.0.0.1:{port}/x", timeout_s=2.0)
+        try:
+            source.open()
+            assert isinstance(source.read(), Picture)
+        except EdgeError as fault:
+            assert fault.found
+        finally:
+            source.close()
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.text(max_size=60))
+def test_any_path_is_asked_for_or_refused(path: str) -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        try:
+            source_for(f"http://127.0.0.1:{unused.getsockname()[1]}/{path}").open()
+        except EdgeError as fault:
+            assert fault.mend
+
+
+@pytest.mark.parametrize("host", ["a" * 64 + ".example", "no-such-host.invalid", "127.0.0.1.2.3.4"])
+def test_a_host_that_is_not_known(host: str) -> None:
+    with pytest.raises(Unavailable) as met:
+        source_for(f"http://{host}/x", timeout_s=2.0).open()
+    assert met.value.mend
+
+
+def test_a_certificate_that_is_not_trusted_is_refused(tmp_path: Path, program: Callable[[str, str], str]) -> None:
+    key, certificate = str(tmp_path / "key.pem"), str(tmp_path / "cert.pem")
+    command = [program("openssl", "openssl"), "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"]
+    command += ["-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", certificate]
+    subprocess.run(command, check=True, capture_output=True)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    made = WebCamera()
+    made.start(context)
+    try:
+        with pytest.raises(Unavailable, match="no trusted TLS") as met:
+            source_for(made.uri("/still.jpg").replace("http:", "https:"), timeout_s=5.0).open()
+        assert "authority" in met.value.mend and not made.requests
+    finally:
+        made.stop()

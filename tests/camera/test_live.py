@@ -134,6 +134,32 @@ def test_bad_pictures_are_counted_and_passed_over() -> None:
     camera.stop()
 
 
+def test_only_bad_pictures_for_long_is_a_stall() -> None:
+    class Ticking(FakeClock):
+        def monotonic_s(self) -> float:
+            self.now_s += 1.0
+            return self.now_s
+
+    clock = Ticking()
+    camera = live([*[Refused("a web page", "Check the address")] * 12, 1.0, EndOfRecording(1)], clock)
+    camera.start()
+    eventually(lambda: camera.health().status is CameraStatus.ENDED)
+    health = camera.health()
+    assert health.reconnects == 1 and "only bad pictures" in health.error and health.frames == 1
+    camera.stop()
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_fault_of_the_program_shows() -> None:
+    script: list[Step] = [1.0]
+    camera = live(script, FakeClock())
+    script.append(ZeroDivisionError("a fault of the program"))  # type: ignore[arg-type]
+    camera.start()
+    eventually(lambda: camera.health().status is CameraStatus.LOST)
+    assert "died" in camera.health().error
+    camera.stop()
+
+
 def test_an_address_that_can_never_work_is_refused_at_once() -> None:
     with pytest.raises(Usage):
         LiveCamera("bay", "gopher://bay")

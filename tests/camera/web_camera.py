@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import socket
+import ssl
 import threading
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -46,9 +47,11 @@ class WebCamera:
         self.stopping = threading.Event()
         self._server: _Server | None = None
 
-    def start(self) -> None:
+    def start(self, tls: ssl.SSLContext | None = None) -> None:
         self.stopping = threading.Event()
         self._server = _Server(("127.0.0.1", self.port), self)
+        if tls is not None:
+            self._server.socket = tls.wrap_socket(self._server.socket, server_side=True)
         self.port = self._server.server_address[1]
         threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
 
@@ -118,6 +121,17 @@ class _Handler(BaseHTTPRequestHandler):
         self._begin_stream('multipart/x-mixed-replace;boundary="--cam"')
         while not self.camera.stopping.wait(self.camera.period_s):
             self.wfile.write(b"--cam\r\nContent-Type: image/jpeg\r\n\r\n" + self.camera.picture + b"\r\n")
+
+    def serve_chunked_mjpg(self) -> None:
+        self.protocol_version = "HTTP/1.1"
+        self.send_response(200)
+        self.send_header("Content-Type", "multipart/x-mixed-replace; boundary=cam")
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        while not self.camera.stopping.wait(self.camera.period_s):
+            part = _part_head(self.camera.picture) + self.camera.picture + b"\r\n"
+            for piece in (part[:100], part[100:]):
+                self.wfile.write(b"%x\r\n" % len(piece) + piece + b"\r\n")
 
     def serve_stall_mjpg(self) -> None:
         self._begin_stream()

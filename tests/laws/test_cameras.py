@@ -17,7 +17,7 @@ from edge_runtime.camera.live import CameraStatus, LiveCamera
 from edge_runtime.camera.source import EndOfRecording, Picture, Source, source_for
 from edge_runtime.errors import EdgeError, Unavailable
 
-KINDS = ("mjpeg", "mjpeg without lengths", "stills", "rtsp h264", "rtsp jpeg", "video", "folder")
+KINDS = ("mjpeg", "mjpeg without lengths", "mjpeg chunked", "stills", "rtsp h264", "rtsp jpeg", "video", "folder")
 pytestmark = pytest.mark.integration
 STEP_S = 0.1
 
@@ -40,7 +40,12 @@ def _rig(kind: str, folder: Path, program: Callable[[str, str], str]) -> Rig:
         return VideoRig(folder, program("ffmpeg", "ffmpeg"))
     if kind == "folder":
         return FolderRig(folder)
-    paths = {"mjpeg": "/stream.mjpg", "mjpeg without lengths": "/nolength.mjpg", "stills": "/still.jpg"}
+    paths = {
+        "mjpeg": "/stream.mjpg",
+        "mjpeg without lengths": "/nolength.mjpg",
+        "mjpeg chunked": "/chunked.mjpg",
+        "stills": "/still.jpg",
+    }
     return WebRig(paths[kind])
 
 
