@@ -11,6 +11,10 @@ import numpy as np
 
 from edge_runtime.simulator import designs
 from edge_runtime.simulator.geometry import Raster
+from edge_runtime.simulator.painting import Patch, paste
+
+DRAWN_LINES = 480
+"""Shoppers are drawn in a picture of at most so many lines: they stand nearer than the camera is focused."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,17 +49,23 @@ def draw_occluder(rng: np.random.Generator) -> Occluder:
 def paint_occluder(canvas: Raster, cover: Raster, thing: Occluder) -> None:
     """Paint over `canvas` (BGR uint8) and add the outline to `cover` ((height, width) uint8, 255 is covered)."""
     height, width = canvas.shape[:2]
+    small = min(1.0, DRAWN_LINES / height)
     rng = np.random.default_rng(thing.seed)
-    mask = np.zeros((height, width), np.uint8)
-    layer = np.zeros((height, width, 3), np.uint8)
+    mask = np.zeros((round(height * small), round(width * small)), np.uint8)
+    layer = np.zeros((*mask.shape, 3), np.uint8)
     _DRAWN[thing.kind](rng, layer, mask, thing)
     x, y, w, h = cv2.boundingRect(mask)
     if not w or not h:
         return
-    area = (slice(y, y + h), slice(x, x + w))
-    soft = cv2.GaussianBlur(mask[area], (0, 0), max(0.6, width / 900))
-    alpha = soft.astype(np.float32)[..., None] / 255
-    canvas[area] = (canvas[area] * (1 - alpha) + _shaded(rng, layer[area], mask[area]) * alpha).astype(np.uint8)
+    part = (slice(y, y + h), slice(x, x + w))
+    soft = cv2.GaussianBlur(mask[part], (0, 0), 0.6)
+    colour = cv2.multiply(_shaded(rng, layer[part], mask[part]), cv2.merge((soft, soft, soft)), scale=1 / 255)
+    x0, y0 = round(x / small), round(y / small)
+    x1, y1 = min(width, round((x + w) / small)), min(height, round((y + h) / small))
+    colour, soft = (cv2.resize(p, (x1 - x0, y1 - y0), interpolation=cv2.INTER_LINEAR) for p in (colour, soft))
+    clear = cv2.bitwise_not(soft)
+    paste(canvas, Patch(x0, y0, colour, cv2.merge((clear, clear, clear))))
+    area = (slice(y0, y1), slice(x0, x1))
     cover[area] = np.maximum(cover[area], soft)
 
 
@@ -64,7 +74,8 @@ def _shaded(rng: np.random.Generator, layer: Raster, mask: Raster) -> Raster:
     height, width = mask.shape
     folds = 0.75 + 0.5 * cv2.resize(designs.noise(rng, 48, 48, 5), (width, height), interpolation=cv2.INTER_CUBIC)
     reach = cv2.distanceTransform(mask, cv2.DIST_L2, 3) / max(4.0, 0.05 * max(height, width))
-    return np.asarray(layer * (folds * (0.6 + 0.4 * np.clip(reach, 0, 1)))[..., None], np.float32)
+    shaded = layer * (folds * (0.6 + 0.4 * np.clip(reach, 0, 1)))[..., None]
+    return np.asarray(np.clip(shaded, 0, 255), np.uint8)
 
 
 _SKIN = ((140, 175, 220), (95, 130, 185), (60, 90, 140), (35, 50, 80), (170, 200, 235))
@@ -130,22 +141,27 @@ def _person(rng: np.random.Generator, layer: Raster, mask: Raster, thing: Occlud
 
 def _printed(rng: np.random.Generator, layer: Raster, mask: Raster, corners: Raster, ink: tuple[int, int, int]) -> None:
     """A garment; often with stripes or a print."""
-    outline = [corners.astype(np.int32)]
-    part = np.zeros_like(mask)
-    cv2.fillPoly(part, outline, 255, cv2.LINE_AA)
-    cloth = np.empty_like(layer)
+    x, y, w, h = cv2.boundingRect(corners.astype(np.int32))
+    cloth = np.empty((h, w, 3), np.uint8)
     cloth[:] = ink
     kind = rng.random()
-    period = int(rng.integers(6, 40))
+    period = int(rng.integers(4, 24))
     if kind < 0.25:
-        cloth[np.arange(len(cloth)) // period % 2 == 0] = designs.colour(rng)
+        cloth[np.arange(h) // period % 2 == 0] = designs.colour(rng)
     elif kind < 0.4:
-        cloth[:, np.arange(cloth.shape[1]) // period % 2 == 0] = designs.colour(rng)
+        cloth[:, np.arange(w) // period % 2 == 0] = designs.colour(rng)
     elif kind < 0.6:
-        spots = cv2.resize(designs.noise(rng, 96, 96, 12), (mask.shape[1], mask.shape[0]))
-        cloth[spots > 0.55] = designs.colour(rng)
-    layer[part > 0] = cloth[part > 0]
-    np.maximum(mask, part, out=mask)
+        cloth[cv2.resize(designs.noise(rng, 48, 48, 6), (w, h)) > 0.55] = designs.colour(rng)
+    height, width = mask.shape
+    x0, y0, x1, y1 = max(0, x), max(0, y), min(width, x + w), min(height, y + h)
+    if x1 <= x0 or y1 <= y0:
+        return
+    area = (slice(y0, y1), slice(x0, x1))
+    part = np.zeros((y1 - y0, x1 - x0), np.uint8)
+    cv2.fillPoly(part, [(corners - (x0, y0)).astype(np.int32)], 255, cv2.LINE_AA)
+    inside = part > 0
+    layer[area][inside] = cloth[y0 - y : y1 - y, x0 - x : x1 - x][inside]
+    mask[area] = np.maximum(mask[area], part)
 
 
 def _ball(layer: Raster, mask: Raster, centre: Raster, a: float, b: float, ink: tuple[int, int, int]) -> None:
