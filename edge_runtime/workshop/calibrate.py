@@ -85,13 +85,13 @@ def answer(logits: NDArray[np.float32], crops: CropSet, confidence: Confidence, 
 def fit_thresholds(
     logits: NDArray[np.float32], crops: CropSet, confidence: Confidence, coverage: float = 0.975
 ) -> Thresholds:
-    """The highest `answer` threshold that still answers `coverage` of what can be seen at severity 3 and below.
+    """The highest `answer` threshold that still answers `coverage` of what can be seen at severity 3.
 
     `blocked` is where calling a visible slot blocked and missing a covered one weigh alike.
     """
     shares = softmax(logits, temperature(confidence, crops))
     blocked_at = _even_point(shares[:, BLOCKED], crops.label == BLOCKED)
-    seen = (crops.label != BLOCKED) & (crops.severity <= 3) & crops.usable & (shares[:, BLOCKED] < blocked_at)
+    seen = (crops.label != BLOCKED) & (crops.severity == 3) & crops.usable & (shares[:, BLOCKED] < blocked_at)
     three = shares[seen, :BLOCKED]
     best = three.max(1) / three.sum(1)
     at = float(np.clip(np.quantile(best, 1 - coverage), 0.4, 0.9)) if len(best) else 0.5

@@ -2,37 +2,118 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
-from edge_runtime.normalize.view import Normalizer, RawNormalizer
-from edge_runtime.records import CropSpec, Image, Layout
-from edge_runtime.workshop.crops import CropSet, Normalize, cut_shelf, join_crops, load_crops, read_picture
-from edge_runtime.workshop.field import read_field
+import msgspec
+import numpy as np
+
+from edge_runtime.errors import Unavailable
+from edge_runtime.normalize.slots import SlotSampler
+from edge_runtime.normalize.view import Normalizer, RawNormalizer, saturated_share
+from edge_runtime.records import (
+    CropSpec,
+    Frame,
+    Image,
+    Layout,
+    Light,
+    Registration,
+    RegistrationStatus,
+    SlotQuality,
+    Unusable,
+    View,
+)
+from edge_runtime.workshop.crops import (
+    CropSet,
+    MakeNormalizer,
+    Normalize,
+    cut_shelf,
+    join_crops,
+    load_crops,
+    read_picture,
+)
+from edge_runtime.workshop.field import ShelfPictures, read_field
+
+WayOfCutting = Callable[[ShelfPictures], MakeNormalizer]
+REGISTERED_EVERY = 3
+"""Of the frames whose place is known, every third goes through the normalizer all the same."""
 
 
-def normalized(layout: Layout, spec: CropSpec) -> tuple[Image, Normalize]:
+class _Place(msgspec.Struct, frozen=True):
+    homography: tuple[tuple[float, float, float], ...]
+    k1: float = 0.0
+
+
+def normalized(_: ShelfPictures) -> MakeNormalizer:
     """Each frame on its own, as a photograph: registered, relit, resampled."""
-    normalizer = Normalizer(layout, read_picture(layout.reference), spec)
-    return normalizer.reference_crops, normalizer.single
+    return _normalized
 
 
-def raw(layout: Layout, spec: CropSpec) -> tuple[Image, Normalize]:
+def raw(_: ShelfPictures) -> MakeNormalizer:
     """The "before" of the field bench: polygons scaled to the frame, nothing else."""
-    normalizer = RawNormalizer(layout, read_picture(layout.reference), spec)
-    return normalizer.reference_crops, normalizer.normalize
+
+    def make(layout: Layout, spec: CropSpec) -> tuple[Image, Normalize]:
+        normalizer = RawNormalizer(layout, read_picture(layout.reference), spec)
+        return normalizer.reference_crops, normalizer.normalize
+
+    return make
+
+
+def mostly_known(shelf: ShelfPictures) -> MakeNormalizer:
+    """For training, in a third of the time: most frames are cut where the renderer says that the shelf is.
+
+    Every REGISTERED_EVERY-th frame, and those of a distorting lens, are normalized as on a device. The others keep the
+    light of the frame; small errors of registration come from the training's own jitter.
+    """
+    places = _places(shelf)
+
+    def make(layout: Layout, spec: CropSpec) -> tuple[Image, Normalize]:
+        references, register = _normalized(layout, spec)
+        sampler = SlotSampler(layout, spec)
+
+        def normalize(frame: Frame) -> View | Unusable:
+            place = places[frame.camera]
+            if place.k1 or frame.sequence % REGISTERED_EVERY == 0:
+                return register(frame)
+            return _cut_at(frame, sampler, np.array(place.homography))
+
+        return references, normalize
+
+    return make
 
 
 def cut_dataset(
-    dataset: Path, folder: Path, spec: CropSpec, *, before: bool = False, part: tuple[int, int] = (0, 1)
+    dataset: Path, folder: Path, spec: CropSpec, way: WayOfCutting = normalized, part: tuple[int, int] = (0, 1)
 ) -> None:
     """Cut every shelf of `dataset` that `folder` does not hold yet; `part` = (k, n) takes each n-th shelf from k on."""
-    make = raw if before else normalized
     for shelf in read_field(dataset)[part[0] :: part[1]]:
         path = folder / f"{shelf.name}.npz"
         if not path.exists():
-            cut_shelf(shelf, spec, make).save(path)
+            cut_shelf(shelf, spec, way(shelf)).save(path)
 
 
 def load_dataset(folder: Path) -> CropSet:
     """All shelves cut into `folder`, in the order of their names."""
     return join_crops(load_crops(path) for path in sorted(folder.glob("*.npz")))
+
+
+def _normalized(layout: Layout, spec: CropSpec) -> tuple[Image, Normalize]:
+    normalizer = Normalizer(layout, read_picture(layout.reference), spec)
+    return normalizer.reference_crops, normalizer.single
+
+
+def _places(shelf: ShelfPictures) -> dict[str, _Place]:
+    path = shelf.layout.with_name("geometry.json")
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=dict[str, _Place])
+    except OSError as fault:
+        raise Unavailable(
+            f"{path} can not be read: {fault.strerror}", "Render the dataset with the simulator"
+        ) from None
+
+
+def _cut_at(frame: Frame, sampler: SlotSampler, homography: np.ndarray) -> View:
+    crops, inside, density = sampler.sample(frame.pixels, homography)
+    registration = Registration(RegistrationStatus.OK, homography)
+    quality = SlotQuality(inside.copy(), saturated_share(crops), density.copy())
+    return View(frame, registration, Light(False), crops, quality, 1.0, 0.0, {})

@@ -26,7 +26,7 @@ from train import train
 from edge_runtime.manifest import decode_manifest
 from edge_runtime.workshop.calibrate import answer
 from edge_runtime.workshop.crops import CropSet, join_crops
-from edge_runtime.workshop.cutting import cut_dataset, load_dataset
+from edge_runtime.workshop.cutting import cut_dataset, load_dataset, mostly_known, normalized
 from edge_runtime.workshop.field import dataset_digest
 from edge_runtime.workshop.graph import backbone_graph, multiply_adds
 from edge_runtime.workshop.measure import table
@@ -66,9 +66,11 @@ class Workshop:
         return self.var / "crops" / f"{self.rendered(plan).name}-{spec.size[0]}-{spec.margin:g}"
 
     def crops(self) -> None:
+        crop = self.recipe.crop
         for plan in self.recipe.render:
-            spec = self.recipe.crop.stored if plan.role == "train" else self.recipe.crop.device
-            cut_dataset(self.rendered(plan), self.cut(plan), spec)
+            train = plan.role == "train"
+            way = mostly_known if train else normalized
+            cut_dataset(self.rendered(plan), self.cut(plan), crop.stored if train else crop.device, way)
 
     def load(self, role: str) -> CropSet:
         return join_crops(load_dataset(self.cut(plan)) for plan in self.recipe.render if plan.role == role)

@@ -83,7 +83,7 @@ def test_temperature_stays_within_its_bounds() -> None:
 
 
 def test_thresholds_answer_as_much_as_asked() -> None:
-    crops = made()
+    crops = made(severity=3)
     logits = overconfident(crops, 1.0)
     found = fit_thresholds(logits, crops, Confidence(), coverage=0.9)
     said = answer(logits, crops, Confidence(), found).said

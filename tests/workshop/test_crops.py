@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -8,9 +10,11 @@ import pytest
 from edge_runtime.errors import BadConfig, Unavailable
 from edge_runtime.records import CropSpec
 from edge_runtime.workshop.crops import CropSet, join_crops, load_crops
-from edge_runtime.workshop.cutting import cut_dataset, load_dataset
+from edge_runtime.workshop.cutting import cut_dataset, load_dataset, mostly_known, raw
 from edge_runtime.workshop.field import dataset_digest, read_field
 from edge_runtime.workshop.labels import LABELS
+
+SPEC = CropSpec((64, 64), 0.12)
 
 
 def test_every_slot_of_every_frame_becomes_a_labelled_pair(dataset: Path, crops: CropSet) -> None:
@@ -30,10 +34,10 @@ def test_a_stocked_slot_looks_like_its_reference_and_an_empty_one_does_not(crops
 
 def test_cutting_goes_on_where_it_stopped(dataset: Path, tmp_path: Path) -> None:
     spec = CropSpec((32, 32), 0.2)
-    cut_dataset(dataset, tmp_path, spec, before=True, part=(0, 2))
+    cut_dataset(dataset, tmp_path, spec, raw, part=(0, 2))
     first = {path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
     assert list(first) == ["shelf00.npz"]
-    cut_dataset(dataset, tmp_path, spec, before=True)
+    cut_dataset(dataset, tmp_path, spec, raw)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["shelf00.npz", "shelf01.npz"]
     assert (tmp_path / "shelf00.npz").stat().st_mtime_ns == first["shelf00.npz"]
     assert len(load_dataset(tmp_path)) == 120
@@ -70,3 +74,22 @@ def test_another_format_is_refused(tmp_path: Path) -> None:
     (tmp_path / "dataset.json").write_text('{"format": "field-dataset/9"}')
     with pytest.raises(BadConfig, match="field-dataset/9"):
         read_field(tmp_path)
+
+
+def test_frames_whose_place_is_known_are_cut_there(dataset: Path, tmp_path: Path) -> None:
+    shifted = tmp_path / "set"
+    shutil.copytree(dataset, shifted)
+    for shelf in (shifted / "shelves").iterdir():
+        places = {path.stem: {"homography": np.eye(3).tolist(), "k1": 0.0} for path in (shelf / "frames").iterdir()}
+        places["lab-2"] = {"homography": [[1, 0, 200], [0, 1, 0], [0, 0, 1]], "k1": 0.0}
+        (shelf / "geometry.json").write_text(json.dumps(places))
+    cut_dataset(shifted, tmp_path / "crops", SPEC, mostly_known)
+    found = load_dataset(tmp_path / "crops")
+    assert len(found) == 120
+    assert found.usable.all()
+    assert (found.inside < 0.5).any()
+
+
+def test_without_the_renderers_geometry_known_places_are_refused(dataset: Path, tmp_path: Path) -> None:
+    with pytest.raises(Unavailable, match=r"geometry\.json"):
+        cut_dataset(dataset, tmp_path, SPEC, mostly_known)
