@@ -27,6 +27,7 @@ class Device:
     """`with Device(folder) as device:`; the configuration's sections are plain attributes."""
 
     def __init__(self, folder: Path) -> None:
+        folder.mkdir(exist_ok=True)
         self.folder = folder
         self.config = folder / "device.toml"
         self.state_dir = folder / "state"
