@@ -90,11 +90,15 @@ class ChildSource:
             raise TryAgain(f"{self.name} was closed", "Open a new one")
         if self._request.kind == "v4l2":
             _check_device(Path(self._request.target))
-        with self._reading:
-            self._start()
-            kind, *_ = self._header(self._timeout_s + START_S)
-            if kind != capture_child.OPENED:
-                raise self._ended()
+        try:
+            with self._reading:
+                self._start()
+                kind, *_ = self._header(self._timeout_s + START_S)
+                if kind != capture_child.OPENED:
+                    raise self._ended()
+        except EdgeError:
+            self.close()
+            raise
 
     def read(self) -> Picture:
         with self._reading:

@@ -50,7 +50,10 @@ class Source(Protocol):
         ...
 
     def open(self) -> None:
-        """Connect. Raises Unavailable (not there, refuses us), TryAgain (busy), Refused (not a picture or video)."""
+        """Connect. Raises Unavailable (not there, refuses us), TryAgain (busy), Refused (not a picture or video).
+
+        An `open` that raises holds nothing any more.
+        """
         ...
 
     def read(self) -> Picture | EndOfRecording:

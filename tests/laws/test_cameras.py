@@ -145,10 +145,12 @@ def test_reading_before_open_and_after_close_is_refused(rig: Rig) -> None:
 
 
 def test_a_wrong_address_says_what_is_wrong_without_the_password(rig: Rig) -> None:
+    before = Held()
     source = source_for(rig.wrong_uri, timeout_s=10.0)
     with pytest.raises(Unavailable) as met:
         source.open()
         source.read()
+    _eventually(lambda: Held().within(before))
     source.close()
     said = f"{met.value} {source.name}"
     assert met.value.found and met.value.mend
