@@ -107,7 +107,8 @@ class CommandQueue:
             state, reason, detail = "failed", type(fault).__name__, str(fault)
         log.info("command %s %s: %s %s", command.verb, command.id, state, detail)
         with self._lock:
-            self._refused["handler"] += state == "refused"
+            if state == "refused":
+                self._refused[reason] += 1
             self._answer(command, state, reason, detail, result)
 
     def _answer(

@@ -46,6 +46,17 @@ def free_port() -> int:
         return port
 
 
+def _check_free(port: int) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as fault:
+            raise Unavailable(
+                f"port {port} of the loopback can not be used: {fault.strerror}", "Take another"
+            ) from None
+
+
 class LocalBroker:
     """`with LocalBroker(folder) as broker: broker.url`. Everything it writes is in `folder`; it stops what it started.
 
@@ -82,6 +93,7 @@ class LocalBroker:
         program = find_nats_server()
         self._folder.mkdir(parents=True, exist_ok=True)
         self._port = self._port or free_port()
+        _check_free(self._port)
         config = self._folder / "nats-server.conf"
         config.write_text(self._config(), "utf-8")
         with self.log_file.open("ab") as log_to:
@@ -151,7 +163,7 @@ class LocalBroker:
         """Any CONNACK will do, a refusal for want of a password too."""
         try:
             with socket.create_connection(("127.0.0.1", self._port), 1.0) as probe:
-                probe.settimeout(5.0)
+                probe.settimeout(2.0)
                 probe.sendall(_CONNECT)
                 return probe.recv(1) == b"\x20"
         except OSError:

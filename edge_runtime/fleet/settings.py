@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -23,14 +24,15 @@ class BrokerAddress:
 
 def parse_url(url: str) -> BrokerAddress:
     """`mqtt://host[:port]` or `mqtts://host[:port]`. Raises BadConfig for anything else, secrets in it included."""
+    shown = repr(re.sub(r"//.*@", "//...@", url, flags=re.DOTALL))
     try:
         parts = urlsplit(url)
         port = parts.port
-    except ValueError as fault:
-        raise BadConfig(f"[mqtt] url {url!r} can not be read: {fault}", "Write mqtt://host:1883") from None
+    except ValueError:
+        raise BadConfig(f"[mqtt] url {shown} can not be read as an address", "Write mqtt://host:1883") from None
     if parts.scheme not in _PORTS or not parts.hostname or port == 0:
         raise BadConfig(
-            f"[mqtt] url {url!r} is not mqtt://host[:port] or mqtts://host[:port]", "Write mqtt://host:1883"
+            f"[mqtt] url {shown} is not mqtt://host[:port] or mqtts://host[:port]", "Write mqtt://host:1883"
         )
     if parts.username or parts.password:
         raise BadConfig(
@@ -38,7 +40,7 @@ def parse_url(url: str) -> BrokerAddress:
             "Write user = and password_file = instead",
         )
     if parts.path.strip("/") or parts.query or parts.fragment:
-        raise BadConfig(f"[mqtt] url {url!r} goes on after the port", "Write mqtt://host:1883")
+        raise BadConfig(f"[mqtt] url {shown} goes on after the port", "Write mqtt://host:1883")
     return BrokerAddress(parts.hostname, port or _PORTS[parts.scheme], parts.scheme == "mqtts")
 
 

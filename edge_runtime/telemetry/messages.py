@@ -18,8 +18,8 @@ Scalar = str | int | float | bool | None
 MAX_TEXT = 240
 """Characters of free text (details, reasons) in any message."""
 MAX_EVENT_BYTES = 4_096
-MAX_STATE_BYTES = 131_072
-MAX_TELEMETRY_BYTES = 65_536
+MAX_STATE_BYTES = 524_288
+MAX_TELEMETRY_BYTES = 262_144
 MAX_SNAPSHOT_BYTES = 524_288
 """Of the encoded message: the picture in base64 is a third larger than the file."""
 

@@ -1,0 +1,314 @@
+"""The gate and the queue: what is carried out, what is refused and why, and that nothing is carried out twice."""
+
+from __future__ import annotations
+
+import json
+import logging
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from telemetry.asyncapi import check
+
+from edge_runtime.errors import ModelFault, Refused
+from edge_runtime.fleet.command_queue import WAITING, CommandQueue
+from edge_runtime.fleet.commands import REMEMBERED, AcceptUnsigned, Command, CommandGate, RateLimit
+from edge_runtime.fleet.handlers import Picture, standard_handlers
+from edge_runtime.fleet.session import Incoming
+from edge_runtime.records import ModelId
+from edge_runtime.telemetry.builders import Stamp
+from edge_runtime.telemetry.topics import Topics
+from fleet.memory_broker import MemoryBroker, MemoryLink
+
+NOW = 1_760_000_000.0
+TOPICS = Topics("store", "box")
+STAMP = Stamp(TOPICS, 1)
+TO_ALL = "edge/v1/store/_all/cmd/ping"
+
+
+def command(**changes: object) -> dict:
+    base = {
+        "id": "c-1", "verb": "ping", "audience": "store/box", "seq": 1, "issued_at": NOW - 1, "expires_at": NOW + 60,
+    }  # fmt: skip
+    return base | changes
+
+
+class Desk:
+    """A device's commands, with the operator's eyes on its receipts."""
+
+    def __init__(self, per_s: float = 1e9) -> None:
+        self.now = NOW
+        self.broker = MemoryBroker()
+        self.link = MemoryLink(self.broker)
+        self.link.connect()
+        self.done: list[str] = []
+        self.fault: Exception | None = None
+        self.went_to = ModelId("shelf", "0.9.0", "cd" * 32)
+        handlers = standard_handlers(STAMP, self.link, self, self, clock=lambda: 5.0)
+        handlers = {verb: self._watched(handler) for verb, handler in handlers.items()}
+        gate = CommandGate(TOPICS, frozenset(handlers), AcceptUnsigned())
+        limit = RateLimit(per_s, 20 if per_s < 1e9 else 10**9, lambda: 0.0)
+        self.queue = CommandQueue(gate, STAMP, self.link, handlers, limit, wall=lambda: self.now)
+        self.link.listen(TOPICS.command_filters, self.queue.arrived)
+
+    def _watched(self, handler):
+        def carry_out(asked: Command):
+            self.done.append(asked.id)
+            return handler(asked)
+
+        return carry_out
+
+    def snapshot(self, camera: str) -> Picture:
+        if camera != "cam":
+            raise Refused(f"there is no camera {camera!r}")
+        return Picture(camera, NOW, 8, 6, b"\xff\xd8")
+
+    def rollback(self, why: str) -> ModelId | None:
+        if self.fault:
+            raise self.fault
+        return self.went_to
+
+    def send(self, payload: dict | bytes, topic: str | None = None, retained: bool = False) -> None:
+        if isinstance(payload, dict):
+            topic = topic or TOPICS.command(payload["verb"])
+            payload = json.dumps(payload).encode()
+        self.queue.arrived(Incoming(topic or TOPICS.command("ping"), payload, retained))
+
+    def receipts(self) -> list[dict]:
+        return [check(m.topic, m.payload) for m in self.broker.published if "/resp/" in m.topic]
+
+    def states(self) -> list[str]:
+        return [f"{r['state']}:{r['reason']}" if r.get("reason") else r["state"] for r in self.receipts()]
+
+
+def test_ping_is_accepted_and_carried_out_between_two_frames() -> None:
+    desk = Desk()
+    desk.send(command())
+    assert desk.states() == ["accepted"]
+    assert desk.done == []
+    assert desk.queue.drain() == 1
+    assert desk.states() == ["accepted", "succeeded"]
+    assert desk.receipts()[1]["result"]["version"]
+    assert desk.queue.drain() == 0
+
+
+def test_a_command_to_all_devices_of_the_site() -> None:
+    desk = Desk()
+    desk.send(command(audience="store/_all"), TO_ALL)
+    desk.queue.drain()
+    assert desk.states() == ["accepted", "succeeded"]
+
+
+def test_a_snapshot_goes_to_its_topic() -> None:
+    desk = Desk()
+    desk.send(command(verb="snapshot", args={"camera": "cam"}))
+    desk.queue.drain()
+    picture = next(m for m in desk.broker.published if m.topic == TOPICS.snapshot("cam"))
+    assert check(picture.topic, picture.payload)["id"] == "c-1"
+    assert desk.receipts()[1]["result"]["topic"] == TOPICS.snapshot("cam")
+
+
+@pytest.mark.parametrize("args", [{}, {"camera": 7}, {"camera": "a/b"}, {"camera": "none"}, {"camera": "cam", "x": 1}])
+def test_a_snapshot_of_what_is_not_there_is_refused(args: dict) -> None:
+    desk = Desk()
+    desk.send(command(verb="snapshot", args=args))
+    desk.queue.drain()
+    assert desk.states() == ["accepted", "refused:handler"]
+
+
+def test_a_rollback_names_the_model_that_runs_then() -> None:
+    desk = Desk()
+    desk.send(command(verb="model.rollback", args={"why": "too many empties"}))
+    desk.queue.drain()
+    assert desk.receipts()[1]["result"]["version"] == "0.9.0"
+
+
+def test_a_handler_that_fails_says_so_and_the_next_command_is_carried_out() -> None:
+    desk = Desk()
+    desk.fault = ModelFault("the previous bundle does not load")
+    desk.send(command(verb="model.rollback"))
+    desk.send(command(id="c-2", seq=2))
+    desk.queue.drain()
+    assert desk.states() == ["accepted", "accepted", "failed:ModelFault", "succeeded"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "topic", "reason"),
+    [
+        ({"expires_at": NOW}, None, "expired"),
+        ({"expires_at": NOW - 1000, "issued_at": NOW - 2000}, None, "expired"),
+        ({"issued_at": NOW + 1000, "expires_at": NOW + 1100}, None, "from_the_future"),
+        ({"expires_at": NOW + 10**6}, None, "too_long_lived"),
+        ({"audience": "store/other"}, None, "wrong_audience"),
+        ({"audience": "elsewhere/box"}, None, "wrong_audience"),
+        ({"audience": "store/_all"}, None, "wrong_audience"),
+        ({}, TO_ALL, "wrong_audience"),
+        ({}, "edge/v1/store/box/cmd/snapshot", "wrong_verb"),
+        ({"verb": "format.disk"}, None, "unknown_verb"),
+        ({"reply_to": "edge/v1/store/box/shelf/cam"}, None, "wrong_reply_to"),
+        ({"reply_to": "edge/v1/store/box/resp/"}, None, "wrong_reply_to"),
+        ({"reply_to": "edge/v1/store/box/resp/#"}, None, "wrong_reply_to"),
+        ({"reply_to": "edge/v1/store/box/resp/../x/"}, None, "wrong_reply_to"),
+        ({"seq": 0}, None, "malformed"),
+        ({"seq": 2**60}, None, "malformed"),
+        ({"id": ""}, None, "malformed"),
+        ({"id": "a b"}, None, "malformed"),
+        ({"id": "a\n"}, None, "malformed"),
+        ({"surprise": 1}, None, "malformed"),
+        ({"args": {"deep": {"er": 1}}}, None, "malformed"),
+        ({"issued_at": "now"}, None, "malformed"),
+    ],
+)
+def test_what_is_not_right_is_refused_with_the_reason(changes: dict, topic: str | None, reason: str) -> None:
+    desk = Desk()
+    desk.send(command(**changes), topic)
+    assert desk.states() == [f"refused:{reason}"]
+    assert desk.receipts()[0]["detail"]
+    assert desk.queue.drain() == 0
+    assert desk.queue.counts().refused == {reason: 1}
+
+
+@pytest.mark.parametrize(
+    "payload", [b"", b"null", b"[]", b"{", b"\xff\xfe", b"[" * 16_000, b'{"a":' * 3_000, b'{"id":NaN}', b"1e999"]
+)
+def test_bytes_that_are_no_command_are_refused(payload: bytes) -> None:
+    desk = Desk()
+    desk.send(payload)
+    assert desk.states() == ["refused:malformed"]
+
+
+def test_an_oversize_command_is_refused_unread() -> None:
+    desk = Desk()
+    desk.send(b" " * 16_385)
+    assert desk.states() == ["refused:oversize"]
+
+
+def test_a_retained_command_is_refused_at_every_connect() -> None:
+    desk = Desk()
+    desk.broker.retained[TOPICS.command("ping")] = json.dumps(command()).encode()
+    for _ in range(3):
+        desk.broker.cut()
+        desk.link.connect()
+    assert desk.states() == ["refused:retained"] * 3
+    assert desk.queue.drain() == 0
+
+
+def test_the_same_command_again_gets_its_stored_receipt_and_is_not_carried_out_again() -> None:
+    desk = Desk()
+    desk.send(command())
+    desk.send(command())
+    desk.queue.drain()
+    desk.send(command())
+    desk.queue.drain()
+    assert desk.states() == ["accepted", "accepted", "succeeded", "succeeded"]
+    assert desk.done == ["c-1"]
+
+
+def test_an_older_sequence_number_is_a_replay() -> None:
+    desk = Desk()
+    desk.send(command(seq=10))
+    desk.send(command(id="c-2", seq=10))
+    desk.send(command(id="c-3", seq=9))
+    desk.send(command(id="c-4", seq=11))
+    desk.queue.drain()
+    assert desk.done == ["c-1", "c-4"]
+    assert desk.queue.counts().refused == {"replayed": 2}
+
+
+def test_a_refused_command_does_not_block_those_after_it() -> None:
+    desk = Desk()
+    desk.send(command(seq=10**9, expires_at=NOW - 1, issued_at=NOW - 2))
+    desk.send(command(id="c-2", seq=2))
+    desk.queue.drain()
+    assert desk.done == ["c-2"]
+
+
+def test_a_command_whose_receipt_is_forgotten_is_still_not_carried_out_again() -> None:
+    desk = Desk()
+    for n in range(REMEMBERED + 10):
+        desk.send(command(id=f"c-{n}", seq=n + 1))
+        desk.queue.drain()
+    desk.send(command(id="c-0", seq=1))
+    desk.queue.drain()
+    assert desk.done.count("c-0") == 1
+    assert desk.states()[-1] == "refused:replayed"
+
+
+def test_a_command_that_expires_in_the_queue_is_not_carried_out() -> None:
+    desk = Desk()
+    desk.send(command())
+    desk.now += 61
+    desk.queue.drain()
+    assert desk.done == []
+    assert desk.states() == ["accepted", "refused:handler"]
+
+
+def test_more_commands_than_fit_between_two_frames_are_refused() -> None:
+    desk = Desk()
+    for n in range(WAITING + 2):
+        desk.send(command(id=f"c-{n}", seq=n + 1))
+    assert desk.states()[-2:] == ["refused:busy"] * 2
+    while desk.queue.drain():
+        pass
+    assert len(desk.done) == WAITING
+
+
+def test_a_flood_is_dropped_unread_and_counted() -> None:
+    desk = Desk(per_s=5.0)
+    for n in range(1_000):
+        desk.send(command(id=f"c-{n}", seq=n + 1))
+    counts = desk.queue.counts()
+    assert counts.limited == 980
+    assert counts.taken == WAITING
+    assert len(desk.broker.published) == 20
+
+
+def test_an_answer_goes_where_it_was_asked_to() -> None:
+    desk = Desk()
+    topic = TOPICS.response("ping") + "/operator-7"
+    desk.send(command(reply_to=topic))
+    assert desk.broker.topics() == [topic]
+
+
+def test_unsigned_commands_are_announced_loudly(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        AcceptUnsigned()
+    assert "whoever may publish" in caplog.text
+
+
+def test_what_the_verifier_does_not_trust_is_refused() -> None:
+    class Nobody:
+        def payload(self, envelope: bytes) -> bytes:
+            raise Refused("no signature")
+
+    desk = Desk()
+    gate = CommandGate(TOPICS, frozenset({"ping"}), Nobody())
+    queue = CommandQueue(gate, STAMP, desk.link, {}, RateLimit(1, 1, lambda: 0.0), wall=lambda: NOW)
+    queue.arrived(Incoming(TOPICS.command("ping"), json.dumps(command()).encode(), False))
+    assert desk.states() == ["refused:untrusted"]
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=8,
+)
+hostile = (
+    st.binary(max_size=300)
+    | json_values.map(lambda value: json.dumps(value).encode())
+    | st.fixed_dictionaries({}, optional=dict.fromkeys(command(), json_values) | {"args": json_values}).map(
+        lambda changes: json.dumps(command() | changes).encode()
+    )
+)
+
+
+@settings(deadline=None, max_examples=300)
+@given(st.lists(st.tuples(hostile, st.text(max_size=12), st.booleans()), max_size=5))
+def test_no_message_makes_the_device_stumble(messages: list[tuple[bytes, str, bool]]) -> None:
+    desk = Desk()
+    for payload, tail, retained in messages:
+        desk.send(payload, TOPICS.base + "/cmd/" + tail.encode("utf-8", "replace").decode(), retained)
+        desk.queue.drain()
+    desk.send(command(id="honest", seq=2**53))
+    desk.queue.drain()
+    assert "honest" in desk.done
