@@ -39,6 +39,7 @@ def register(verbs: Verbs) -> None:
     verb.add_argument("--duration", type=float, default=60.0, metavar="S", help="seconds to run (%(default)s)")
     verb.add_argument("--no-view", action="store_true", help="without the local web page and the table")
     verb.add_argument("--port", type=int, default=0, help="port of the local web page (0: any free one)")
+    verb.add_argument("--model", type=Path, metavar="BUNDLE", help="a bundle; default: the newest that is installed")
     add_json(verb)
     verb.set_defaults(act=_demo)
 
@@ -51,11 +52,12 @@ def _demo(args: argparse.Namespace) -> int:
     from edge_runtime.cli.stage import Stage
     from edge_runtime.daemon.compose import default_bundle
 
-    default_bundle()
+    if args.model is None:
+        default_bundle()
     if not args.json:
         say("opening a simulated store, a broker and the daemon ...")
     with tempfile.TemporaryDirectory(prefix="edge-runtime-demo-") as folder, _stoppable():
-        with Stage(Path(folder), view=not args.no_view, port=args.port) as stage:
+        with Stage(Path(folder), args.model, view=not args.no_view, port=args.port) as stage:
             began_s = time.monotonic()
             with suppress(KeyboardInterrupt):
                 _watch(stage, began_s + args.duration, args)

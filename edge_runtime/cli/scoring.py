@@ -2,10 +2,41 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Mapping
 
 ANSWERS = ("stocked", "low", "empty")
+SAME_FRAME_S = 2.0
+"""A capture later than this after the newest known frame was of another one."""
+CLOCK_S = 0.02
+"""A capture may be stamped this much before its frame: two processes round differently."""
+
+
+class Truth:
+    """What the slots really were, frame by frame."""
+
+    def __init__(self) -> None:
+        self._at: list[float] = []
+        self._states: list[Mapping[str, str]] = []
+
+    @property
+    def newest(self) -> float:
+        """Wall clock of the newest frame; 0 before the first."""
+        return self._at[-1] if self._at else 0.0
+
+    def add(self, at: float, states: Mapping[str, str]) -> None:
+        """Take one frame; those that are not newer than the newest are known already."""
+        if at > self.newest:
+            self._at.append(at)
+            self._states.append(states)
+
+    def of(self, captured_at: float) -> Mapping[str, str] | None:
+        """Slot -> state in the frame that was captured then; None if that frame is not known."""
+        place = bisect_right(self._at, captured_at + CLOCK_S) - 1
+        if place < 0 or captured_at - self._at[place] > SAME_FRAME_S:
+            return None
+        return self._states[place]
 
 
 class Score:

@@ -15,9 +15,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from edge_runtime.cli.scoring import Truth
 from edge_runtime.cli.witness import Witness, last_words
 from edge_runtime.errors import TryAgain, Unavailable
 from edge_runtime.fleet.local_broker import LocalBroker
+from edge_runtime.lifecycle.store import ModelStore
 
 SITE, DEVICE, CAMERA = "demo-store", "demo-device", "bay"
 FRAME_S = 0.5
@@ -48,11 +50,14 @@ port = {port}
 class Stage:
     """`with Stage(folder) as stage`: everything runs; on leaving, the daemon ends first, then the witness, broker, store."""
 
-    def __init__(self, folder: Path, view: bool = True, port: int = 0) -> None:
+    def __init__(self, folder: Path, bundle: Path | None = None, view: bool = True, port: int = 0) -> None:
+        """`bundle`: run this model instead of the newest that ships with the runtime."""
         self.folder = folder
+        self._bundle = bundle
         self._view, self._port = view, port
         self._ending = ExitStack()
         self._url = ""
+        self._truth = Truth()
         self._daemon: subprocess.Popen[bytes] | None = None
         self.witness: Witness
 
@@ -66,6 +71,9 @@ class Stage:
             self.witness.start()
             self._ending.callback(self.witness.stop)
             self._await(lambda: self.witness.connected, "the subscriber found no broker", self.folder / "broker")
+            if self._bundle is not None:
+                store = ModelStore(self.folder / "state", ())
+                store.activate(store.install(self._bundle))
             self._start_daemon(broker.url)
         except BaseException:
             self._ending.close()
@@ -101,12 +109,19 @@ class Stage:
         return found
 
     def truth(self, at: float) -> Mapping[str, str] | None:
-        """What the slots really were at a wall-clock time."""
+        """What the slots really were in the frame captured at a wall-clock time."""
+        if at >= self._truth.newest:
+            self._learn()
+        return self._truth.of(at)
+
+    def _learn(self) -> None:
+        """Ask the store for the truth of the frames since the last time."""
         try:
-            record = json.loads(self._get(f"/truth?at={at:.6f}"))
+            record = json.loads(self._get(f"/truth?since={self._truth.newest:.6f}"))
         except TryAgain:
-            return None
-        return {slot: str(one["state"] if isinstance(one, dict) else one) for slot, one in record["slots"].items()}
+            return
+        for frame in record["frames"]:
+            self._truth.add(float(frame["at"]), frame["states"])
 
     def _open_store(self) -> str:
         """Start the simulated store; its first line says where it listens."""
@@ -114,7 +129,7 @@ class Stage:
         with log_file.open("wb") as log_to:
             process = subprocess.Popen(
                 [sys.executable, "-m", "edge_runtime.simulator", "serve"],
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.PIPE,  # it ends when this closes, even if this process is killed
                 stdout=subprocess.PIPE,
                 stderr=log_to,
                 process_group=0,
@@ -182,5 +197,6 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
-    if process.stdout is not None:
-        process.stdout.close()
+    for pipe in (process.stdin, process.stdout):
+        if pipe is not None:
+            pipe.close()

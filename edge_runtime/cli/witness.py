@@ -20,7 +20,7 @@ from edge_runtime.telemetry.topics import Topics
 NAME = "witness"
 EVENTS_SHOWN = 6
 
-Truth = Callable[[float], Mapping[str, str] | None]
+TruthOf = Callable[[float], Mapping[str, str] | None]
 """Capture time (wall clock) -> slot -> true state; None if the truth of that time is not known."""
 
 
@@ -45,7 +45,7 @@ class Heard:
 class Witness:
     """Listens to one device. Messages come in paho's thread; `settle` scores the shelves that wait, in the caller's."""
 
-    def __init__(self, url: str, site: str, device: str, truth: Truth) -> None:
+    def __init__(self, url: str, site: str, device: str, truth: TruthOf) -> None:
         self._base = Topics(site, device).base
         self._truth = truth
         self._link = MqttLink(MqttSettings(url, f"{site}-{device}-{NAME}"), Stamp(Topics(site, NAME), 1))
