@@ -7,7 +7,6 @@ the disk does; a change that safety asks for (rollback, quarantine, crash counti
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,19 +14,19 @@ from typing import Literal, Protocol
 
 from msgspec import structs
 
-from edge_runtime.errors import EdgeError, ModelFault, Refused, TryAgain, Unavailable
+from edge_runtime.errors import EdgeError, ModelFault, Refused
 from edge_runtime.lifecycle import transitions
 from edge_runtime.lifecycle.bundle import Bundle, read_manifest
 from edge_runtime.lifecycle.clock import Clock, SystemClock
 from edge_runtime.lifecycle.files import DiskFiles, Files
 from edge_runtime.lifecycle.guard import STAY, Verdict, judge_starts
 from edge_runtime.lifecycle.holdings import Holdings
-from edge_runtime.lifecycle.state_file import StateFile, Step, StoreState
+from edge_runtime.lifecycle.ledger import Ledger, disk_fault
+from edge_runtime.lifecycle.state_file import Step, StoreState
 from edge_runtime.records import ModelId
 
 MAX_STAGED = 3
 """Installed bundles kept beside current and previous, newest first."""
-_LOCK_WAIT_S = 5.0
 _INSTALL_WAIT_S = 1.0
 Status = Literal["current", "previous", "factory", "quarantined", "staged", "damaged"]
 
@@ -62,35 +61,33 @@ class ModelStore:
         self._folder = state_dir / "models"
         self._files = files or DiskFiles()
         self._clock = clock or SystemClock()
-        self._file = StateFile(self._folder, self._files)
+        self._ledger = Ledger(self._folder, self._files)
         self._holdings = Holdings(self._folder, factory, self._files)
-        self._memory: StoreState | None = None
-        self._degraded = ""
-        self._problems: tuple[str, ...] = ()
+        self._damaged: tuple[str, ...] = ()
 
     @property
     def degraded(self) -> str:
-        """Why changes are held in memory only; empty while the disk takes them."""
-        return self._degraded
+        """Why changes are held in memory only, or why the last one failed; empty while the disk takes them."""
+        return self._ledger.degraded
 
     @property
     def problems(self) -> tuple[str, ...]:
         """What the last look at the chain found wrong: a damaged bundle, a damaged state file."""
-        return self._problems
+        return (self._ledger.problem, *self._damaged) if self._ledger.problem else self._damaged
 
     @property
     def history(self) -> tuple[Step, ...]:
         """The latest activations and rollbacks, oldest first."""
-        return self._load().history
+        return self._ledger.load().history
 
     def current(self) -> Bundle | None:
         """The model to run: the first whole bundle of the chain that is not quarantined; None is safe mode."""
-        self._problems = ()
-        return next(self._chain(self._load()), None)
+        self._damaged = ()
+        return next(self._chain(self._ledger.load()), None)
 
     def list(self) -> tuple[Entry, ...]:
         """Every bundle on the device and every quarantined digest, the one that runs first."""
-        state = self._load()
+        state = self._ledger.load()
         running = next(self._chain(state), None)
         current = running.sha256 if running else ""
         factory = self._holdings.factory
@@ -117,10 +114,10 @@ class ModelStore:
             self._files.make_folder(self._folder)
             with self._files.lock(self._folder / "install.lock", _INSTALL_WAIT_S):
                 self._holdings.sweep()
-                model = self._holdings.add(path, self._load().quarantined)
+                model = self._holdings.add(path, self._ledger.load().quarantined)
                 self._prune(keep=model.sha256)
         except OSError as fault:
-            raise _disk_fault(fault, self._folder) from None
+            raise disk_fault(fault, self._folder) from None
         return model
 
     def activate(self, model: ModelId, probe: Probe | None = None) -> ModelId:
@@ -129,7 +126,7 @@ class ModelStore:
         The bundle is read whole and, with `probe`, tried first; one that fails the probe is quarantined. Raises
         Refused, ModelFault (probe), Unavailable or TryAgain; what ran before then still does.
         """
-        self._require_free(self._load(), model.sha256)
+        self._require_free(self._ledger.load(), model.sha256)
         bundle = self._holdings.read(model.sha256)
         if probe is not None:
             try:
@@ -143,7 +140,7 @@ class ModelStore:
             head = next(self._chain(state), None)
             return transitions.activated(state, bundle.id, head.sha256 if head else "", self._clock.now())
 
-        self._change(commit, insist=True)
+        self._ledger.change(commit, insist=True)
         self._prune()
         return bundle.id
 
@@ -180,7 +177,7 @@ class ModelStore:
                 raise Refused(f"{sha256[:12]} is not quarantined", "See `edge-runtime model list`")
             return transitions.released(state, sha256)
 
-        self._change(lift, insist=True)
+        self._ledger.change(lift, insist=True)
 
     def note_start(self) -> Verdict:
         """Call before loading a model. If three starts in ten minutes were not followed by healthy running, the model
@@ -203,13 +200,13 @@ class ModelStore:
 
     def note_healthy(self) -> None:
         """The model has run well for a while: its starts no longer count."""
-        if self._load().starts:
-            self._change(lambda state: structs.replace(state, starts=()), insist=False)
+        if self._ledger.load().starts:
+            self._ledger.change(lambda state: structs.replace(state, starts=()), insist=False)
 
     def note_stopped(self) -> None:
         """The daemon ends in order: its latest start was no crash."""
-        if self._load().starts:
-            self._change(lambda state: structs.replace(state, starts=state.starts[:-1]), insist=False)
+        if self._ledger.load().starts:
+            self._ledger.change(lambda state: structs.replace(state, starts=state.starts[:-1]), insist=False)
 
     def _chain(self, state: StoreState) -> Iterator[Bundle]:
         """Whole bundles in the order of preference; a damaged one is told in `problems` and passed over."""
@@ -221,7 +218,7 @@ class ModelStore:
             try:
                 yield self._holdings.read(sha256)
             except EdgeError as fault:
-                self._tell(str(fault))
+                self._damaged = (*(told for told in self._damaged if told != str(fault)), str(fault))
 
     def _without(self, state: StoreState, head: Bundle, after: Bundle | None, reason: str, bar: bool) -> StoreState:
         """`head` gives way to `after`. A factory bundle is named only if the chain would not come to it by itself."""
@@ -241,52 +238,10 @@ class ModelStore:
 
     def _fall_back(self, change: Callable[[StoreState], StoreState]) -> ModelId | None:
         """Make a change that safety asks for, clear away what it barred, and name what runs now."""
-        state = self._change(change, insist=False)
+        state = self._ledger.change(change, insist=False)
         self._holdings.drop(state.quarantined)
         head = next(self._chain(state), None)
         return head.id if head else None
-
-    def _change(self, change: Callable[[StoreState], StoreState], insist: bool) -> StoreState:
-        """Replace the state under the lock. If the disk fails: raise (`insist`), or go on in memory and say so."""
-        try:
-            self._files.make_folder(self._folder)
-            with self._files.lock(self._folder / "state.lock", _LOCK_WAIT_S):
-                state = self._replace(change)
-        except OSError as fault:
-            told = _disk_fault(fault, self._folder)
-            self._degraded = told.found
-            if insist:
-                raise told from None
-            state = self._memory = change(self._load())
-        return state
-
-    def _replace(self, change: Callable[[StoreState], StoreState]) -> StoreState:
-        before = self._load()
-        state = change(before)
-        if self._file.is_damaged():
-            self._file.set_aside()
-        try:
-            self._file.save(state)
-        except OSError:
-            self._memory = before  # what is on the disk now is not known for sure; this process goes on as it was
-            raise
-        self._memory, self._degraded = None, ""
-        return state
-
-    def _load(self) -> StoreState:
-        if self._memory is not None:
-            return self._memory
-        try:
-            return self._file.load()
-        except Refused as fault:
-            self._tell(f"{fault.found}; the store starts afresh")
-        except OSError as fault:
-            self._tell(f"{self._file.path} can not be read: {fault.strerror}")
-        return StoreState()
-
-    def _tell(self, problem: str) -> None:
-        if problem not in self._problems:
-            self._problems = (*self._problems, problem)
 
     def _require_free(self, state: StoreState, sha256: str) -> None:
         record = state.quarantined.get(sha256)
@@ -297,7 +252,7 @@ class ModelStore:
             )
 
     def _prune(self, keep: str = "") -> None:
-        state = self._load()
+        state = self._ledger.load()
         spare = [sha for sha in self._holdings.installed() if sha not in (state.current, state.previous, keep)]
         self._holdings.drop(spare[MAX_STAGED:])
 
@@ -312,14 +267,3 @@ class ModelStore:
         elif sha256 == state.current:
             status = "damaged"
         return Entry(manifest.name, manifest.version, sha256, status, "", factory)
-
-
-def _disk_fault(fault: OSError, folder: Path) -> EdgeError:
-    if isinstance(fault, BlockingIOError):
-        return TryAgain("another process is changing the model store", "Try again when it is done")
-    if fault.errno in (errno.ENOSPC, errno.EDQUOT):
-        return TryAgain(f"the disk of {folder} is full", "Make room and try again; the running model is untouched")
-    return Unavailable(
-        f"{folder} can not be written: {fault.strerror or fault}",
-        "Check the disk and the owner of the folder; the running model is untouched",
-    )

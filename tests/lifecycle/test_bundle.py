@@ -252,7 +252,7 @@ def test_the_runtime_range_is_kept(tmp_path: Path) -> None:
         read_bundle(make_bundle(tmp_path / "b.zip", change=beyond))
 
 
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=1000, deadline=None)
 @given(st.data())
 def test_mutated_bundles_are_refused_or_read_the_same(
     good: Path, tmp_path_factory: pytest.TempPathFactory, data: st.DataObject

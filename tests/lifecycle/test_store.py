@@ -269,8 +269,10 @@ def test_a_corrupt_state_file_is_set_aside_and_the_store_starts_afresh(device: D
         store = device.store()
         bundle = store.current()
         assert bundle and bundle.manifest.version == "1.0.0" and "afresh" in store.problems[0]
-    assert not device.store().note_start().fall_back
-    assert (state.parent / "state.json.corrupt").exists()
+    store = device.store()
+    assert not store.note_start().fall_back
+    assert store.current() is not None and "afresh" in store.problems[0], "told for as long as this process lives"
+    assert (state.parent / "state.json.corrupt").exists() and not device.store().problems
     assert device.deploy("1.2.0") and device.running() == "1.2.0"
 
 
