@@ -293,3 +293,9 @@ def test_the_environment_is_read_from_what_systemd_sets() -> None:
 )
 def test_a_watchdog_that_is_not_ours_is_ignored(variables: dict[str, str]) -> None:
     assert read_environment(variables).watchdog_s is None
+
+
+def test_the_example_device_is_valid() -> None:
+    path = Path(__file__).resolve().parents[2] / "deploy" / "device" / "device.toml"
+    config = read_config(path, Environment(credentials=Path("/run/credentials/edge-runtime.service")))
+    assert len(config.cameras) == 2 and config.mqtt is not None
