@@ -20,8 +20,8 @@ from edge_runtime.telemetry.uplink import UplinkCounts
 
 @dataclass(frozen=True, slots=True)
 class TelemetrySettings:
-    interval_s: float = 60.0
-    """Between two messages of figures."""
+    interval_s: float = 120.0
+    """Between two messages of figures; a message has about 1 kB a camera."""
     heartbeat_s: float = 900.0
     """Retained state that did not change is said again after this long."""
     settle_s: float = 5.0

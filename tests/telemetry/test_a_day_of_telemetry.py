@@ -1,0 +1,93 @@
+"""What one camera sends in a day at the defaults: at most 1.5 MB. `pytest --log-cli-level=INFO` shows the figures."""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections import Counter
+from dataclasses import replace
+
+import numpy as np
+
+from edge_runtime.drift.cause import Cause
+from edge_runtime.drift.monitor import DriftReport, DriftState
+from edge_runtime.drift.signals import NAMES
+from edge_runtime.records import Event, State
+from edge_runtime.telemetry.builders import CameraHealth, Health, Stamp
+from edge_runtime.telemetry.observer import Telemetry
+from edge_runtime.telemetry.spool import Entry, SpoolCounts
+from edge_runtime.telemetry.topics import Topics
+from edge_runtime.telemetry.uplink import UplinkCounts
+from telemetry import outcomes
+
+log = logging.getLogger(__name__)
+
+SLOTS = 24
+FRAME_S = 5.0
+CHANGES = 150
+"""Slot events in the day: six a slot, which is a busy shelf."""
+DAY_S = 86_400.0
+MAX_BYTES = 1_500_000
+PACKET_BYTES = 2 + 2 + 3
+"""Of a PUBLISH beside topic and payload: fixed header, length of the topic, packet id, QoS 1."""
+
+
+class Meter:
+    def __init__(self) -> None:
+        self.bytes: Counter[str] = Counter()
+        self.messages: Counter[str] = Counter()
+
+    def _count(self, topic: str, payload: bytes) -> None:
+        kind = topic.split("/")[4]
+        self.bytes[kind] += len(topic) + len(payload) + PACKET_BYTES
+        self.messages[kind] += 1
+
+    def offer(self, entry: Entry) -> None:
+        self._count(entry.topic, entry.payload)
+
+    def retain(self, topic: str, payload: bytes, first: bool = False) -> None:
+        self._count(topic, payload)
+
+    def counts(self) -> UplinkCounts:
+        return UplinkCounts(0, 0, 0, 0, SpoolCounts(events=1, bytes=500))
+
+
+def test_a_day_of_one_camera_fits_in_its_budget() -> None:
+    chance = random.Random(1)
+    meter = Meter()
+    clock = {"now": 0.0}
+    report = DriftReport("cam", 1.0, DriftState.STEADY, Cause.NONE, {}, {name: chance.gauss(0, 1) for name in NAMES})
+    telemetry = Telemetry(
+        Stamp(Topics("store-0815", "box-0001"), 1_760_000_123),
+        meter,
+        ("aisle-4-left",),
+        drift=lambda: {"aisle-4-left": report},
+        wall=lambda: 1_760_000_000 + clock["now"],
+        monotonic=lambda: clock["now"],
+        rss_mb=lambda: 118.4,
+    )
+    states = {f"r{n // 8}c{n % 8:02}": State.STOCKED for n in range(SLOTS)}
+    moments = sorted(chance.uniform(0, DAY_S) for _ in range(CHANGES))
+    frame = outcomes.usable(states, camera="aisle-4-left")
+    while clock["now"] < DAY_S:
+        clock["now"] += FRAME_S
+        events: tuple[Event, ...] = ()
+        while moments and moments[0] < clock["now"]:
+            slot = chance.choice(sorted(states))
+            was, states[slot] = states[slot], chance.choice([s for s in State if s is not states[slot]])
+            key = f"{chance.getrandbits(128):032x}"
+            why = {"frames": 3.0, "model": "shelf-occupancy-1.0.0"}
+            events += (Event(key, "slot", "aisle-4-left", moments.pop(0), slot, was, states[slot], 0.97, why),)
+        if events:
+            frame = outcomes.usable(states, camera="aisle-4-left")
+        ms = {stage: value * float(np.exp(chance.gauss(0, 0.1))) for stage, value in outcomes.MS.items()}
+        telemetry.observe(replace(frame, events=events, ms=ms))
+        telemetry.report_health(
+            Health("ok", (), outcomes.MODEL, {"aisle-4-left": CameraHealth("ok", "", clock["now"])})
+        )
+    total = sum(meter.bytes.values())
+    for kind, size in meter.bytes.items():
+        log.info("%-10s %5d messages %9d bytes", kind, meter.messages[kind], size)
+    log.info("%-10s %24d bytes a day", "together", total)
+    assert meter.messages["event"] == CHANGES
+    assert total <= MAX_BYTES
