@@ -19,6 +19,8 @@ _ELEMENT = {"uint8": "tensor(uint8)", "float32": "tensor(float)"}
 _PACK = "Pack the bundle again from the model and the manifest that belong together"
 MAX_BATCH = 16
 """Slots in one run: more are no faster on one thread, and their activations would grow with the planogram."""
+SUM_TOLERANCE = 0.02
+"""A row of an int8 softmax may miss one by this much."""
 _FATAL_ONLY = 4
 """Log level: what goes wrong comes back as an exception and is told once, by the runtime's own report."""
 
@@ -32,6 +34,7 @@ class Session:
         self._spec = manifest.input
         self._output = manifest.output.name
         self._labels = len(manifest.output.labels)
+        self._shares = manifest.output.kind == "probabilities"
         self._mean = np.asarray(manifest.input.mean, np.float32)
         self._scale = (1.0 / np.asarray(manifest.input.std, np.float64)).astype(np.float32)
         self._buffer: Feed | None = None
@@ -86,6 +89,8 @@ class Session:
         if not np.isfinite(answer).all():
             bad = int((~np.isfinite(answer)).any(axis=1).sum())
             raise ModelFault(f"the model answered NaN or infinity for {bad} of {rows} slots", "Fall back")
+        if self._shares and not (np.abs(answer.sum(axis=1) - 1.0) <= SUM_TOLERANCE).all():
+            raise ModelFault("the model's rows do not sum to one; the manifest says that they are probabilities", _PACK)
         checked: NDArray[np.float32] = answer
         return checked
 

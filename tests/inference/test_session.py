@@ -110,6 +110,28 @@ def test_a_model_that_misbehaves_while_running_is_a_model_fault(behaviour: str, 
             session.run(parts["current"], parts["reference"])
 
 
+def test_an_output_declared_as_probabilities_must_be_one() -> None:
+    manifest = msgspec.structs.replace(manifest_of(), output=OutputSpec("logits", "probabilities", LABELS))
+    parts = golden()
+    answer = open_session(model_bytes(kind="probabilities"), manifest).run(parts["current"], parts["reference"])
+    assert np.allclose(answer.sum(axis=1), 1.0, atol=1e-4)
+    with pytest.raises(ModelFault, match="sum to one"):
+        open_session(model_bytes(), manifest).run(parts["current"], parts["reference"])
+
+
+def test_the_reference_crops_are_given_exactly_if_the_model_takes_them() -> None:
+    session = open_session(model_bytes(), manifest_of())
+    with pytest.raises(ValueError, match="reference"):
+        session.run(golden()["current"])
+    with pytest.raises(ValueError, match="uint8"):
+        session.run(golden()["current"][:, :32], golden()["reference"])
+
+
+def test_another_task_is_a_model_fault_not_a_guess() -> None:
+    with pytest.raises(ModelFault, match="detect"):
+        open_session(model_bytes(), msgspec.structs.replace(manifest_of(), task="detect"))
+
+
 def test_every_truncation_of_a_model_is_a_model_fault_or_a_model() -> None:
     whole = model_bytes()
     for length in range(0, len(whole), 7):
