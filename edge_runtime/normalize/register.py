@@ -1,4 +1,10 @@
-"""Angle: where the reference lies in a frame, from scratch; or that this is not the commissioned shelf."""
+"""Angle: where the reference lies in a frame, from scratch; or that this is not the commissioned shelf.
+
+Three steps. Keypoints propose a plane (MAGSAC, Barath et al. 2019); anchors make it exact, rails and price strips
+first, with a lens term where that is worth it; then the anchors' surroundings say whether this is the same shelf.
+Another bay of the same chain, with the same rails and even the same products, matches in places, but its surroundings
+do not agree all over.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +12,9 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
+from edge_runtime.normalize.anchors import Anchors, Sightings
 from edge_runtime.normalize.features import (
     ORB_WIDTH,
     SIFT_WIDTH,
@@ -19,13 +27,20 @@ from edge_runtime.normalize.features import (
     working_grey,
 )
 from edge_runtime.normalize.plausible import implausible, spread
+from edge_runtime.normalize.solve import polish
 from edge_runtime.normalize.warp import Points, Warp
+from edge_runtime.records import Layout
 
-MIN_INLIERS = 25
-MIN_CELLS = 7
-MIN_HULL = 0.15
+MIN_INLIERS = 12
+MIN_CELLS = 4
 INLIER_PX = 3.0
 """At ORB_WIDTH; scaled with the frame."""
+NEAR_PX = 4.0
+"""An anchor agrees with a warp if it is found this near (reference pixels, at 960 px width)."""
+MIN_RAILS, MIN_RAIL_HULL = 16, 0.08
+MIN_AGREEING = 40
+MIN_SHARE, MIN_STATIC_SHARE = 0.33, 0.3
+"""Of the anchors in the frame. Wrong shelves reach 0.25 and 0.16; shoppers hide up to half."""
 _WIDTHS = {Kind.ORB: ORB_WIDTH, Kind.SIFT: SIFT_WIDTH}
 
 
@@ -36,58 +51,120 @@ class Fit:
     warp: Warp | None
     inliers: int
     residual_px: float | None
+    """Median error of the static anchors that agree, in reference pixels."""
     detail: str
+    agreeing: int = 0
+    share: float = 0.0
+    """Agreeing anchors, of those that lie in the frame."""
+    static_share: float = 0.0
 
 
 class Registrar:
     """Finds the reference of one camera in any frame. Stateless but for the reference's own keypoints."""
 
-    def __init__(self, reference: Grey) -> None:
+    def __init__(self, layout: Layout, reference: Grey) -> None:
         self._size = (reference.shape[1], reference.shape[0])
+        self._near = NEAR_PX * self._size[0] / ORB_WIDTH
+        self.anchors = Anchors(layout, reference)
         self._greys = {kind: for_detector(working_grey(reference, width)) for kind, width in _WIDTHS.items()}
         self._features: dict[Kind, Features] = {}
 
     def register(self, grey: Grey) -> Fit:
-        """Register a full-size grey frame."""
-        best = self._attempt(grey, Kind.ORB)
-        if best.warp is None:
-            again = self._attempt(grey, Kind.SIFT)
-            best = again if again.warp is not None or again.inliers > best.inliers else best
+        """Register a full-size grey frame from scratch."""
+        best = Fit(None, 0, None, "")
+        for kind in Kind:
+            fit = self._attempt(grey, kind)
+            if fit.warp is not None:
+                return fit
+            best = fit if (fit.share, fit.inliers) >= (best.share, best.inliers) else best
         return best
+
+    def follow(self, grey: Grey, last: Warp) -> Fit:
+        """Register a frame whose camera can only have moved a little since `last`; no keypoints are sought."""
+        return self._settle(grey, last, 0)
 
     def _attempt(self, grey: Grey, kind: Kind) -> Fit:
         size = (grey.shape[1], grey.shape[0])
         reference = self._reference(kind)
         frame = find(for_detector(working_grey(grey, _WIDTHS[kind])), kind, size)
         pairs = match(reference, frame, kind)
-        if len(pairs) < 8:
+        if len(pairs) < MIN_INLIERS:
             return Fit(None, len(pairs), None, f"{len(pairs)} keypoints match, {MIN_INLIERS} are needed")
-        return self._fit(reference.points[pairs[:, 0]], frame.points[pairs[:, 1]], size)
+        return self._propose(grey, reference.points[pairs[:, 0]], frame.points[pairs[:, 1]])
 
     def _reference(self, kind: Kind) -> Features:
         if kind not in self._features:
             self._features[kind] = find(self._greys[kind], kind, self._size)
         return self._features[kind]
 
-    def _fit(self, source: Points, target: Points, size: tuple[int, int]) -> Fit:
+    def _propose(self, grey: Grey, source: Points, target: Points) -> Fit:
+        size = (grey.shape[1], grey.shape[0])
         limit = INLIER_PX * max(1.0, size[0] / ORB_WIDTH)
         found, mask = cv2.findHomography(
             source, target, method=cv2.USAC_MAGSAC, ransacReprojThreshold=limit, maxIters=4000, confidence=0.999
         )
         if found is None:
             return Fit(None, 0, None, "the matching keypoints do not lie on one plane")
-        homography = np.asarray(found, np.float64)
+        warp = Warp(np.asarray(found, np.float64), size)
         chosen = mask.ravel().astype(bool)
         inliers = int(chosen.sum())
-        fault = implausible(homography, self._size, size)
-        cells, hull = spread(source[chosen], self._size)
-        if not fault and inliers < MIN_INLIERS:
-            fault = f"{inliers} keypoints agree, {MIN_INLIERS} are needed"
-        if not fault and (cells < MIN_CELLS or hull < MIN_HULL):
-            fault = f"the {inliers} keypoints that agree lie in one part of the shelf ({cells} cells)"
+        fault = implausible(warp.homography, self._size, size) or _too_few(inliers, source[chosen], self._size)
         if fault:
             return Fit(None, inliers, None, fault)
-        warp = Warp(homography, size)
-        off = np.hypot(*(warp.points(source[chosen]) - target[chosen]).T)
-        scale = size[0] / self._size[0]
-        return Fit(warp, inliers, float(np.median(off)) / scale, "")
+        warp, _ = polish(warp, self._size, source, target, np.ones(len(source)), 2.5 * limit / INLIER_PX)
+        return self._settle(grey, warp, inliers)
+
+    def _settle(self, grey: Grey, warp: Warp, inliers: int) -> Fit:
+        """From a rough warp to the exact one, and whether it is this shelf."""
+        seen = self.anchors.sight(grey, warp)
+        warp = self._exact(seen, warp)
+        again = seen.off[seen.agree & seen.static]
+        if len(again) and float(np.median(again)) > self._near:
+            seen = self.anchors.sight(grey, warp)
+            warp = self._exact(seen, warp)
+        error = np.hypot(*(warp.points(seen.source) - seen.target).T) * self._size[0] / warp.size[0]
+        return self._judged(seen, warp, np.nan_to_num(error, nan=1e3), inliers)
+
+    def _exact(self, seen: Sightings, warp: Warp) -> Warp:
+        good = seen.agree
+        if good.sum() < MIN_INLIERS:
+            return warp
+        source, target, weights = seen.source[good], seen.target[good], seen.weights[good]
+        unit = max(0.5, warp.size[0] / self._size[0])
+        starts = [warp, *self._by_rails(source[seen.rail[good]], target[seen.rail[good]], warp, 1.5 * unit)]
+        rough = [polish(start, self._size, source, target, weights, 1.6 * unit) for start in starts]
+        best = min(rough, key=lambda found: found[1])[0]
+        return polish(best, self._size, source, target, weights, 0.6 * unit)[0]
+
+    def _by_rails(self, source: Points, target: Points, warp: Warp, limit: float) -> list[Warp]:
+        """A second start, from rails alone: keypoints may have settled on the back panel."""
+        if len(source) < MIN_RAILS or spread(source, self._size)[1] < MIN_RAIL_HULL:
+            return []
+        found, _ = cv2.findHomography(source, target, method=cv2.USAC_MAGSAC, ransacReprojThreshold=limit)
+        if found is None or implausible(np.asarray(found, np.float64), self._size, warp.size):
+            return []
+        return [Warp(np.asarray(found, np.float64), warp.size)]
+
+    def _judged(self, seen: Sightings, warp: Warp, error: NDArray[np.float64], inliers: int) -> Fit:
+        agree = seen.agree & (error < self._near)
+        count, static = int(agree.sum()), agree[seen.static]
+        share = count / max(1, len(agree))
+        static_share = float(static.mean()) if len(static) >= 20 else share
+        fault = implausible(warp.homography, self._size, warp.size)
+        if not fault and (count < MIN_AGREEING or share < MIN_SHARE or static_share < MIN_STATIC_SHARE):
+            fault = (
+                f"{100 * share:.0f} % of the shelf's marks and {100 * static_share:.0f} % of its rails and strips are "
+                f"where they were commissioned; {100 * MIN_SHARE:.0f} % and {100 * MIN_STATIC_SHARE:.0f} % are needed"
+            )
+        if fault:
+            return Fit(None, inliers, None, fault, count, share, static_share)
+        rails = agree & seen.rail
+        residual = float(np.median(error[rails if rails.sum() >= 8 else agree]))
+        return Fit(warp, max(inliers, count), residual, "", count, share, static_share)
+
+
+def _too_few(inliers: int, points: Points, size: tuple[int, int]) -> str:
+    if inliers < MIN_INLIERS:
+        return f"{inliers} keypoints agree, {MIN_INLIERS} are needed"
+    cells, _ = spread(points, size)
+    return "" if cells >= MIN_CELLS else f"the {inliers} keypoints that agree lie in one part of the shelf"

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_runtime.normalize.warp import Matrix, Warp, scaling
+from edge_runtime.normalize.warp import NO_LENS, Lens, Matrix, Warp, scaling
 from edge_runtime.records import CropSpec, Image, Layout, Slot
 
 MAX_REMAP_ROWS = 16_384
@@ -43,7 +43,7 @@ class SlotSampler:
         self._grid = np.stack([_slot_grid(slot, crop) for slot in layout.slots])
         self._core = _core_mask(crop)
         self._crops: Image = np.zeros((count, height, width, 3), np.uint8)
-        self._key: tuple[bytes, tuple[int, int], float] | None = None
+        self._key: tuple[bytes, tuple[int, int], Lens] | None = None
         self._lookups: tuple[_Lookup, ...] = ()
         self._inside = np.ones(count, np.float32)
         self._density = np.ones(count, np.float32)
@@ -53,17 +53,17 @@ class SlotSampler:
         """(slots, height, width, 2) reference coordinates of every crop pixel."""
         return self._grid
 
-    def sample(self, image: Image, homography: Matrix | None, k1: float = 0.0) -> tuple[Image, F32, F32]:
+    def sample(self, image: Image, homography: Matrix | None, lens: Lens = NO_LENS) -> tuple[Image, F32, F32]:
         """Crops (n, h, w, 3) uint8 in a buffer that the next call reuses, `inside` (n,) and `density` (n,).
 
-        `homography` takes reference pixels to pixels of `image` (None: the layout is scaled to the image); `k1` is the
-        radial term of `warp.Warp`. Beyond the picture its edge is repeated, and `inside` says how much of a slot that is.
+        `homography` takes reference pixels to pixels of `image` (None: the layout is scaled to the image); `lens` are the
+        radial terms of `warp.Warp`. Beyond the picture its edge is repeated, and `inside` says how much of a slot that is.
         """
         size = (image.shape[1], image.shape[0])
         matrix = scaling(self._size, size) if homography is None else homography
-        key = (matrix.tobytes(), size, k1)
+        key = (matrix.tobytes(), size, lens)
         if key != self._key:
-            self._aim(Warp(matrix, size, k1))
+            self._aim(Warp(matrix, size, lens))
             self._key = key
         for lookup in self._lookups:
             self._read(image, lookup)

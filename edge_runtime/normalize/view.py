@@ -38,7 +38,7 @@ class Normalizer:
         self._layout = layout
         self._settings = settings or NormalizeSettings()
         self._sampler = SlotSampler(layout, crop)
-        self._registrar = Registrar(_grey(reference))
+        self._registrar = Registrar(layout, _grey(reference))
         self._reference_crops = SlotSampler(layout, crop).sample(reference, None)[0]
         self._corners = np.asarray([s.polygon for s in layout.slots], np.float64).reshape(-1, 2)
 
@@ -56,10 +56,10 @@ class Normalizer:
         if fit.warp is None:
             refused = Registration(RegistrationStatus.REFUSED, None, fit.inliers, detail=fit.detail)
             return Unusable(frame, Reason.WRONG_SCENE, fit.detail, refused, Light(False), ms)
-        crops, inside, density = self._sampler.sample(frame.pixels, fit.warp.homography, fit.warp.k1)
+        crops, inside, density = self._sampler.sample(frame.pixels, fit.warp.homography, fit.warp.lens)
         ms["crops"] = 1e3 * (time.perf_counter() - registered)
         homography = fit.warp.best_homography(self._corners)
-        registration = Registration(RegistrationStatus.OK, homography, fit.inliers, fit.residual_px)
+        registration = Registration(RegistrationStatus.OK, homography, fit.inliers, fit.residual_px, detail=fit.detail)
         quality = SlotQuality(inside, saturated_share(crops), density)
         return View(frame, registration, Light(False), crops, quality, 1.0, 0.0, ms)
 

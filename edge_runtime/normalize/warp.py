@@ -1,4 +1,4 @@
-"""Where a reference point lies in a frame: a homography of the shelf's front plane and one radial lens term."""
+"""Where a reference point lies in a frame: a homography of the shelf's front plane, then a radial lens."""
 
 from __future__ import annotations
 
@@ -12,24 +12,27 @@ Points = NDArray[np.float64]
 """(n, 2) x, y in pixels."""
 Matrix = NDArray[np.float64]
 """3x3."""
+Lens = tuple[float, float]
+"""k1, k2: radial terms of r^2 and r^4."""
+NO_LENS: Lens = (0.0, 0.0)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Warp:
-    """Reference pixels -> frame pixels: x = c + (p - c)(1 + k1 r^2) with p = H x_ref and r in half frame widths."""
+    """Reference pixels -> frame pixels: x = c + (p - c)(1 + k1 r^2 + k2 r^4), p = H x_ref, r in half frame widths."""
 
     homography: Matrix
     size: tuple[int, int]
     """(width, height) of the frame."""
-    k1: float = 0.0
+    lens: Lens = NO_LENS
 
     def points(self, reference: Points) -> Points:
         """Take (n, 2) reference points into the frame; points behind the camera become NaN."""
-        return bend(project(self.homography, reference), self.size, self.k1)
+        return bend(project(self.homography, reference), self.size, self.lens)
 
     def best_homography(self, corners: Points) -> Matrix:
         """The 3x3 that is nearest to this warp over the given reference points (n >= 4), lens included."""
-        if self.k1 == 0.0:
+        if self.lens == NO_LENS:
             return self.homography
         found, _ = cv2.findHomography(corners, self.points(corners), 0)
         return self.homography if found is None else np.asarray(found, np.float64)
@@ -48,11 +51,11 @@ def project(homography: Matrix, points: Points) -> Points:
     return np.asarray(xyw[:, :2] / w[:, None], np.float64)
 
 
-def bend(points: Points, size: tuple[int, int], k1: float) -> Points:
-    """Apply the radial term about the middle of a (width, height) frame."""
-    if k1 == 0.0:
+def bend(points: Points, size: tuple[int, int], lens: Lens) -> Points:
+    """Apply the radial terms about the middle of a (width, height) frame."""
+    if lens == NO_LENS:
         return points
     centre = np.array([(size[0] - 1) / 2, (size[1] - 1) / 2])
     offset = points - centre
     r2 = (offset**2).sum(1, keepdims=True) / (size[0] / 2) ** 2
-    return np.asarray(centre + offset * (1.0 + k1 * r2), np.float64)
+    return np.asarray(centre + offset * (1.0 + lens[0] * r2 + lens[1] * r2**2), np.float64)

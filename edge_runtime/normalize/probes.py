@@ -1,0 +1,97 @@
+"""Probes: small flat patches on structure that does not sell, where light and noise can be measured."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_runtime.normalize.structure import bay_mask, slot_mask
+from edge_runtime.normalize.warp import Points, Warp
+from edge_runtime.records import Image, Layout
+
+SIDE = 5
+"""Reference pixels along a probe."""
+COLUMNS, ROWS, PER_CELL = 20, 30, 2
+DARK, BRIGHT = 14.0, 240.0
+FLAT_LEVELS, FLAT_SHARE = 3.0, 0.05
+"""A probe's spread in the reference is at most this many grey levels plus this share of its mean."""
+
+F32 = NDArray[np.float32]
+
+
+class Probes:
+    """Where the reference is flat, lit and does not sell; reads the same places in a frame with one lookup."""
+
+    def __init__(self, layout: Layout, reference: Image) -> None:
+        self.points = _places(layout, reference)
+        size = layout.image_size
+        self.unit = np.asarray((self.points - (np.array(size) - 1) / 2) / (size[0] / 2), np.float64)
+        """(n, 2) the probes' places; the middle of the reference is 0, its half width 1."""
+        offsets = np.arange(SIDE, dtype=np.float64) - SIDE // 2
+        xs = self.points[:, 0, None, None] + np.broadcast_to(offsets[None, None, :], (1, SIDE, SIDE))
+        ys = self.points[:, 1, None, None] + np.broadcast_to(offsets[None, :, None], (1, SIDE, SIDE))
+        self._grid = np.stack([xs, ys], -1).reshape(-1, 2)
+        self._aimed: Warp | None = None
+        self._maps = np.zeros((0, SIDE, 2), np.float32)
+        self.seen: NDArray[np.bool_] = np.ones(len(self.points), np.bool_)
+        self.rows = np.zeros(len(self.points))
+        self.reference_mean, _ = self.read(reference, Warp(np.eye(3), size))
+
+    def read(self, image: Image, warp: Warp) -> tuple[F32, F32]:
+        """Mean (n, 3) and spread (n,) of grey of each probe. `seen` and `rows` then tell which lie in the frame, and where."""
+        if len(self.points) == 0:
+            return np.zeros((0, 3), np.float32), np.zeros(0, np.float32)
+        if warp is not self._aimed:
+            self._aim(warp)
+        read = cv2.remap(image, self._maps, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)  # type: ignore[call-overload]
+        values = np.asarray(read, np.float32).reshape(len(self.points), SIDE * SIDE, 3)
+        mean = values.mean(1)
+        green = values[:, :, 1].reshape(-1, SIDE, SIDE)
+        rough = green[:, 1:, 1:] - green[:, :-1, 1:] - green[:, 1:, :-1] + green[:, :-1, :-1]
+        return mean, np.sqrt((rough**2).mean((1, 2)) / 4.0)
+
+    def _aim(self, warp: Warp) -> None:
+        maps = warp.points(self._grid)
+        maps = np.nan_to_num(maps, nan=-1e4).clip(-1e4, 3e4)
+        middles = maps.reshape(len(self.points), -1, 2).mean(1)
+        self.seen = np.asarray((middles > 3).all(1) & (middles < np.array(warp.size) - 4).all(1), np.bool_)
+        self.rows = middles[:, 1] / warp.size[1]
+        self._maps = maps.astype(np.float32).reshape(-1, SIDE, 2)
+        self._aimed = warp
+
+
+def _places(layout: Layout, reference: Image) -> Points:
+    """The flattest candidates of each cell of a grid over the bay."""
+    grey = cv2.cvtColor(reference, cv2.COLOR_BGR2GRAY).astype(np.float32)
+    window = (SIDE + 2, SIDE + 2)
+    mean = np.asarray(cv2.boxFilter(grey, cv2.CV_32F, window), np.float32)
+    spread = np.sqrt(np.maximum(np.asarray(cv2.boxFilter(grey * grey, cv2.CV_32F, window)) - mean**2, 0.0))
+    top = np.asarray(cv2.dilate(reference.max(2), np.ones(window, np.uint8)), np.float32)
+    static = cv2.bitwise_and(cv2.bitwise_not(slot_mask(layout)), bay_mask(layout))
+    # One reference pixel of play: the finest rails are only a few pixels high.
+    static = cv2.erode(static, np.ones((SIDE + 1, SIDE + 1), np.uint8))
+    fit = (static > 0) & (mean > DARK) & (top < BRIGHT) & (spread < FLAT_LEVELS + FLAT_SHARE * mean)
+    margin = SIDE
+    fit[:margin], fit[-margin:], fit[:, :margin], fit[:, -margin:] = False, False, False, False
+    ys, xs = np.nonzero(fit)
+    if len(xs) == 0:
+        return np.zeros((0, 2))
+    height, width = grey.shape
+    cell = (ys * ROWS // height) * COLUMNS + xs * COLUMNS // width
+    order = np.lexsort((spread[ys, xs], cell))
+    chosen = []
+    for part in np.split(order, np.flatnonzero(np.diff(cell[order])) + 1):
+        chosen += _apart(part, xs, ys)
+    return np.stack([xs[chosen], ys[chosen]], 1).astype(np.float64)
+
+
+def _apart(candidates: NDArray[np.intp], xs: NDArray[np.intp], ys: NDArray[np.intp]) -> list[int]:
+    """The first of a cell's candidates and the next that does not overlap it."""
+    kept: list[int] = []
+    for index in candidates[:: max(1, len(candidates) // 40)]:
+        if all(max(abs(int(xs[index]) - int(xs[k])), abs(int(ys[index]) - int(ys[k]))) >= SIDE for k in kept):
+            kept.append(int(index))
+        if len(kept) == PER_CELL:
+            break
+    return kept

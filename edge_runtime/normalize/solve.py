@@ -1,0 +1,126 @@
+"""Robust least squares for a homography and a radial lens: Levenberg-Marquardt with Tukey weights."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_runtime.normalize.warp import NO_LENS, Matrix, Points, Warp
+
+Floats = NDArray[np.float64]
+LENS_PRIOR = np.array([0.35, 0.15])
+"""Prior spread of k1 and k2 of a shop camera that was not corrected."""
+LENS_MIN = 0.008
+LENS_GAIN = 0.85
+"""The lens is kept only if the robust cost falls below this share of the cost without it."""
+_TUKEY = 4.685
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Frames:
+    """Normalized coordinates: the middle of a picture is 0, its half width is 1."""
+
+    reference: tuple[int, int]
+    frame: tuple[int, int]
+
+    def inward(self, points: Points, size: tuple[int, int]) -> Points:
+        return np.asarray((points - (np.array(size) - 1) / 2) / (size[0] / 2), np.float64)
+
+    def matrix(self, size: tuple[int, int]) -> Matrix:
+        half = size[0] / 2
+        return np.array([[1 / half, 0, -(size[0] - 1) / size[0]], [0, 1 / half, -(size[1] - 1) / size[0]], [0, 0, 1.0]])
+
+    def normalized(self, homography: Matrix) -> Matrix:
+        h = self.matrix(self.frame) @ homography @ np.linalg.inv(self.matrix(self.reference))
+        return np.asarray(h / h[2, 2], np.float64)
+
+    def pixels(self, homography: Matrix) -> Matrix:
+        h = np.linalg.inv(self.matrix(self.frame)) @ homography @ self.matrix(self.reference)
+        return np.asarray(h / h[2, 2], np.float64)
+
+
+def polish(
+    start: Warp, reference: tuple[int, int], source: Points, target: Points, weights: Floats, scale_px: float
+) -> tuple[Warp, float]:
+    """Fit a warp to (n, 2) matches, n >= 8, from a start that is right to about 4 `scale_px`; also its robust cost.
+
+    `weights` are the matches' a-priori weights; `scale_px` is the expected error in frame pixels, from which Tukey's
+    weights fall off. With 20 or more matches a lens is fitted too, and kept only where it is worth its freedom.
+    """
+    frames = Frames(reference, start.size)
+    x, y = frames.inward(source, reference), frames.inward(target, start.size)
+    scale = scale_px / (start.size[0] / 2)
+    bent = start.lens != NO_LENS
+    first = np.concatenate([frames.normalized(start.homography).ravel()[:8], start.lens])
+    best, cost = _descend(first, x, y, weights, scale, lens=bent)
+    if len(source) >= 20 and not bent:
+        curved, curved_cost = _descend(best, x, y, weights, scale, lens=True)
+        if np.abs(curved[8:]).sum() > LENS_MIN and curved_cost < LENS_GAIN * cost:
+            best, cost = curved, curved_cost
+    homography = frames.pixels(np.append(best[:8], 1.0).reshape(3, 3))
+    return Warp(homography, start.size, (float(best[8]), float(best[9]))), cost
+
+
+def _descend(
+    start: Floats, x: Points, y: Points, weights: Floats, scale: float, lens: bool, steps: int = 12
+) -> tuple[Floats, float]:
+    """Parameters (10,) and the robust cost in squared scales."""
+    free = 10 if lens else 8
+    parameters, damping = start.copy(), 1e-4
+    error, jacobian = _linearize(parameters, x, y)
+    cost = _cost(error, weights, scale, parameters[8:])
+    for _ in range(steps):
+        robust = weights * _tukey(error, scale)
+        j = jacobian[:, :, :free]
+        normal = np.einsum("nia,n,nib->ab", j, robust, j) / scale**2
+        gradient = np.einsum("nia,n,ni->a", j, robust, error) / scale**2
+        if lens:
+            normal[[8, 9], [8, 9]] += LENS_PRIOR**-2
+            gradient[8:] += parameters[8:] / LENS_PRIOR**2
+        trial = parameters.copy()
+        diagonal = np.diag(normal) + 1e-9
+        trial[:free] -= np.linalg.solve(normal + damping * np.diag(diagonal), gradient)
+        trial_error, trial_jacobian = _linearize(trial, x, y)
+        trial_cost = _cost(trial_error, weights, scale, trial[8:])
+        if not trial_cost <= cost:
+            damping *= 10.0
+            continue
+        gained, damping = cost - trial_cost, damping / 5.0
+        parameters, error, jacobian, cost = trial, trial_error, trial_jacobian, trial_cost
+        if gained < 1e-5 * cost:
+            break
+    return parameters, cost
+
+
+def _linearize(parameters: Floats, x: Points, y: Points) -> tuple[Points, Floats]:
+    """Errors (n, 2) and their Jacobian (n, 2, 10)."""
+    h = np.append(parameters[:8], 1.0).reshape(3, 3)
+    xyw = x @ h[:, :2].T + h[:, 2]
+    w = np.maximum(xyw[:, 2], 1e-6)
+    q = xyw[:, :2] / w[:, None]
+    r2 = (q**2).sum(1)
+    k1, k2 = parameters[8:]
+    bend = 1.0 + k1 * r2 + k2 * r2**2
+    plane = np.zeros((len(x), 2, 8))
+    ones = np.column_stack([x, np.ones(len(x))]) / w[:, None]
+    plane[:, 0, 0:3] = ones
+    plane[:, 1, 3:6] = ones
+    plane[:, :, 6:8] = -q[:, :, None] * (x / w[:, None])[:, None, :]
+    radial = bend[:, None, None] * np.eye(2)
+    radial += (2.0 * k1 + 4.0 * k2 * r2)[:, None, None] * q[:, :, None] * q[:, None, :]
+    jacobian = np.concatenate([radial @ plane, q[:, :, None] * np.stack([r2, r2**2], 1)[:, None, :]], axis=2)
+    return q * bend[:, None] - y, jacobian
+
+
+def _tukey(error: Points, scale: float) -> Floats:
+    u2 = (error**2).sum(1) / (_TUKEY * scale) ** 2
+    return np.asarray(np.where(u2 < 1.0, (1.0 - u2) ** 2, 0.0), np.float64)
+
+
+def _cost(error: Points, weights: Floats, scale: float, lens: Floats) -> float:
+    u2 = np.minimum((error**2).sum(1) / (_TUKEY * scale) ** 2, 1.0)
+    rho = _TUKEY**2 / 6.0 * (1.0 - (1.0 - u2) ** 3)
+    total = float((weights * rho).sum() + 0.5 * ((lens / LENS_PRIOR) ** 2).sum())
+    return total if np.isfinite(total) else np.inf
