@@ -18,6 +18,8 @@ from edge_runtime.records import Frame
 
 FIRST_WAIT_S = 0.5
 LONGEST_WAIT_S = 30.0
+STEADY_S = 10.0
+"""A connection that gave pictures for this long was good: the back-off begins anew after it."""
 STOP_S = 5.0
 
 
@@ -187,7 +189,7 @@ class LiveCamera:
     def _run(self) -> None:
         failures = 0
         while not self._stopping.is_set():
-            before = self._health.frames
+            before, opened_s = self._health.frames, self._clock.monotonic_s()
             try:
                 self._source.open()
                 self._capture()
@@ -196,7 +198,8 @@ class LiveCamera:
                 self._report_fault(fault)
             finally:
                 self._source.close()
-            failures = 0 if self._health.frames > before else failures + 1
+            lasted = self._health.frames > before and self._clock.monotonic_s() - opened_s >= STEADY_S
+            failures = 0 if lasted else failures + 1
             if self._clock.wait(self._stopping, retry_wait_s(failures, self._draw)):
                 break
             self._source = self._new_source()

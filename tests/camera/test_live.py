@@ -25,9 +25,10 @@ class ScriptedSource:
 
     name = "fake://***@bay"
 
-    def __init__(self, script: list[Step], closed: threading.Event) -> None:
+    def __init__(self, script: list[Step], clock: FakeClock) -> None:
         self._script = script
-        self._closed = closed
+        self._clock = clock
+        self._closed = threading.Event()
 
     def open(self) -> None:
         if self._script and isinstance(self._script[0], Unavailable):
@@ -40,7 +41,10 @@ class ScriptedSource:
         step = self._script.pop(0)
         if isinstance(step, EdgeError):
             raise step
-        return step if isinstance(step, EndOfRecording) else Picture(PIXELS, step, step, 1.0, "fake")
+        if isinstance(step, EndOfRecording):
+            return step
+        self._clock.now_s = max(self._clock.now_s, step)
+        return Picture(PIXELS, step, step, 1.0, "fake")
 
     def close(self) -> None:
         self._closed.set()
@@ -67,7 +71,7 @@ class FakeClock:
 
 def live(script: list[Step], clock: FakeClock, draw: Callable[[], float] = lambda: 1.0) -> LiveCamera:
     def open_source(uri: str, *, interval_s: float, timeout_s: float) -> ScriptedSource:
-        return ScriptedSource(script, threading.Event())
+        return ScriptedSource(script, clock)
 
     return LiveCamera("bay", "fake://u:p@bay", stall_s=10.0, open_source=open_source, clock=clock, draw=draw)
 
@@ -92,16 +96,27 @@ def test_frames_are_numbered_and_the_newest_is_given() -> None:
     assert camera.stop()
 
 
-def test_waits_grow_and_start_again_after_a_picture() -> None:
-    lost: Step = Unavailable("nothing listens", "Check")
+def waits_of(script: list[Step]) -> list[float]:
+    """The waits between the connections of a script, in units of the first."""
     clock = FakeClock()
-    camera = live([lost, lost, lost, 1.0, Stalled("quiet", "Check"), lost, 2.0, EndOfRecording(2)], clock)
+    camera = live([*script, EndOfRecording(0)], clock)
     camera.start()
     eventually(lambda: camera.health().status is CameraStatus.ENDED)
-    first = FIRST_WAIT_S
-    assert clock.waits == [2 * first, 4 * first, 8 * first, first, 2 * first]
-    assert camera.health().reconnects == 5
+    assert camera.health().reconnects == len(clock.waits)
     camera.stop()
+    return [wait_s / FIRST_WAIT_S for wait_s in clock.waits]
+
+
+LOST: Step = Unavailable("nothing listens", "Check")
+QUIET: Step = Stalled("quiet", "Check")
+
+
+def test_waits_grow_and_begin_anew_after_a_good_connection() -> None:
+    assert waits_of([LOST, LOST, LOST, 2000.0, 2030.0, QUIET, LOST]) == [2, 4, 8, 1, 2]
+
+
+def test_a_connection_that_breaks_after_each_picture_is_not_hammered() -> None:
+    assert waits_of([1000.0, QUIET] * 4) == [2, 4, 8, 16]
 
 
 def test_health_tells_status_since_and_the_last_error_without_credentials() -> None:

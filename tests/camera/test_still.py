@@ -190,7 +190,7 @@ def test_what_is_no_file_is_unavailable(tmp_path: Path) -> None:
 
 
 @pytest.mark.filterwarnings("ignore")  # pytest undoes the silence that the next test is about
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(st.data())
 def test_any_damage_gives_a_picture_or_a_refusal(data: st.DataObject) -> None:
     good = data.draw(st.sampled_from([DATA, saved(PICTURE, "PNG"), saved(PICTURE, "WEBP"), saved(PICTURE, "TIFF")]))
