@@ -22,6 +22,7 @@ MIN_AREA_PX = 64.0
 OVERLAP_ALLOWED = 0.10
 """Share of the smaller slot: neighbouring facings share an edge and are drawn by hand."""
 OUTSIDE_ALLOWED_PX = 2.0
+MAX_OVERLAPS_NAMED = 20
 
 
 class _SlotFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -107,7 +108,7 @@ def _faults(layout: _LayoutFile) -> list[str]:
             faults.append(f"slot {slot.id!r}: {fault}")
         else:
             good.append((slot.id, np.asarray(slot.polygon, np.float32)))
-    return faults + _overlaps(good)
+    return faults + (_overlaps(good) if len(good) <= MAX_SLOTS else [])
 
 
 def _frame_faults(layout: _LayoutFile) -> list[str]:
@@ -118,7 +119,7 @@ def _frame_faults(layout: _LayoutFile) -> list[str]:
     if not 1 <= len(layout.slots) <= MAX_SLOTS:
         faults.append(f"{len(layout.slots)} slots; 1 to {MAX_SLOTS} were expected")
     name = Path(layout.reference)
-    if not layout.reference or name.is_absolute() or ".." in name.parts:
+    if not layout.reference.isprintable() or not name.name or name.is_absolute() or ".." in name.parts:
         faults.append(f"reference {layout.reference!r} must be a file name beside the layout, without '..'")
     return faults
 
@@ -146,12 +147,14 @@ def _slot_fault(slot: _SlotFile, size: tuple[int, int]) -> str:
 
 
 def _overlaps(slots: list[tuple[str, NDArray[np.float32]]]) -> list[str]:
-    faults = []
+    faults: list[str] = []
     boxes = {name: (quad.min(0), quad.max(0)) for name, quad in slots}
     for (a, qa), (b, qb) in combinations(slots, 2):
         if (boxes[a][1] <= boxes[b][0]).any() or (boxes[b][1] <= boxes[a][0]).any():
             continue
         shared = cv2.intersectConvexConvex(qa, qb)[0]
+        if len(faults) == MAX_OVERLAPS_NAMED:
+            return [*faults, "more slots overlap; they are not listed"]
         smaller = min(abs(cv2.contourArea(qa)), abs(cv2.contourArea(qb)))
         if shared > OVERLAP_ALLOWED * smaller:
             faults.append(

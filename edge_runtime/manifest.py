@@ -13,6 +13,7 @@ from edge_runtime.errors import Refused
 from edge_runtime.records import CropSpec
 
 MAX_MANIFEST_BYTES = 262_144
+Name = Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
 Share = Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]
 
 
@@ -28,14 +29,14 @@ class InputSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     std: tuple[float, float, float]
     """For float32 inputs x = (pixel - mean) / std, in the given colour order; a uint8 graph does this inside and has 0 and 1 here."""
     margin: Share
-    current: str
+    current: Name
     """Name of the graph input that takes the current crops."""
-    reference: str | None = None
+    reference: Name | None = None
     """Name of the graph input that takes the reference crops; None if the model does not look at them."""
 
 
 class OutputSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    name: str
+    name: Name
     kind: Literal["logits", "probabilities"]
     labels: tuple[str, ...]
     """Column names, out of stocked, low, empty, blocked; the first three must all be there."""
@@ -63,18 +64,18 @@ class Thresholds(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     inside: Share = 0.7
     """A slot that lies less than this inside the frame is `unknown`."""
     saturated: Share = 0.35
-    density: float = 0.2
+    density: Annotated[float, msgspec.Meta(ge=0.0)] = 0.2
 
 
 class FileDigest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    sha256: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
+    sha256: Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}\Z")]
     bytes: Annotated[int, msgspec.Meta(ge=0)]
 
 
 class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     format: Literal["edge-bundle/1"]
-    name: Annotated[str, msgspec.Meta(pattern="^[a-z0-9][a-z0-9-]{0,62}$")]
-    version: Annotated[str, msgspec.Meta(pattern=r"^[0-9]{1,6}\.[0-9]{1,6}\.[0-9]{1,6}$")]
+    name: Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9-]{0,62}\Z")]
+    version: Annotated[str, msgspec.Meta(pattern=r"^[0-9]{1,6}\.[0-9]{1,6}\.[0-9]{1,6}\Z")]
     task: Literal["classify-slots", "detect"]
     created: str
     description: str
@@ -127,5 +128,12 @@ def _check_labels(manifest: Manifest) -> None:
             f"the labels are {labels}; stocked, low, empty and at most blocked were expected, each once",
             "Map the model's classes when packing",
         )
-    if any(s == 0 for s in manifest.input.std):
-        raise Refused("input.std holds a zero", "Give the deviation that the model was trained with")
+    if any(s <= 0 for s in manifest.input.std):
+        raise Refused(
+            f"input.std is {manifest.input.std}, numbers above zero were expected",
+            "Give the deviation that the model was trained with",
+        )
+    if manifest.input.reference == manifest.input.current:
+        raise Refused(
+            f"the graph input {manifest.input.current!r} is named for both crops", "Name the input of each, or one only"
+        )
