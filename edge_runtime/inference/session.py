@@ -123,6 +123,7 @@ def open_session(model: bytes, manifest: Manifest, threads: int = 1) -> Session:
     require_standalone(model)
     import onnxruntime as ort
 
+    ort.disable_telemetry_events()
     providers = ["CPUExecutionProvider"]
     try:
         # enable_fallback would retry with the same provider, and print.
