@@ -19,6 +19,8 @@ from edge_runtime.simulator.shoppers import Occluder, paint_occluder
 BLOCKED_FROM = 0.5
 """Share of a slot that is covered from which its truth is `blocked`."""
 PLAIN_SENSOR = Sensor()
+_LEAST_ZOOM = 0.6
+"""Below it the lens formula folds back on itself."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -94,7 +96,10 @@ def covered_share(bay: Bay, slot: SlotPlan, camera: CameraPose, cover: Raster | 
 
 
 def distorted(camera: CameraPose, pixels: Points) -> Points:
-    """Pixels of the pinhole -> pixels of the real lens, by fixed-point iteration of the map in `geometry.lens_maps`."""
+    """Pixels of the pinhole -> pixels of the real lens, by fixed-point iteration of the map in `geometry.lens_maps`.
+
+    What a pincushion lens shows nowhere lands outside the picture.
+    """
     if not camera.k1:
         return pixels
     centre = (np.array(camera.size) - 1) / 2
@@ -103,5 +108,5 @@ def distorted(camera: CameraPose, pixels: Points) -> Points:
     at = start.copy()
     for _ in range(30):
         r2 = (at**2).sum(1, keepdims=True)
-        at = start * (1 + max(camera.k1, 0.0)) / (1 + camera.k1 * r2)
+        at = start * (1 + max(camera.k1, 0.0)) / np.maximum(1 + camera.k1 * r2, _LEAST_ZOOM)
     return np.asarray(at * reach + centre, np.float64)

@@ -14,7 +14,7 @@ from edge_runtime.simulator.conditions import Conditions
 from edge_runtime.simulator.geometry import Raster
 from edge_runtime.simulator.light import GAMMA
 
-_STEPS = 4096
+_STEPS = 65536
 _ENCODED = np.clip(255 * (np.arange(_STEPS) / (_STEPS - 1)) ** (1 / GAMMA) + 0.5, 0, 255).astype(np.uint8)
 _MID_GREY = 115.0
 _BANK = (1200, 1600)
