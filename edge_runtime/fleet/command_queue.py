@@ -15,7 +15,7 @@ from edge_runtime.fleet.commands import Command, CommandGate, Denied, RateLimit,
 from edge_runtime.fleet.session import Incoming
 from edge_runtime.telemetry.builders import Stamp, clipped, rounded
 from edge_runtime.telemetry.messages import Response, Scalar, encode
-from edge_runtime.telemetry.uplink import Publisher
+from edge_runtime.telemetry.publisher import Publisher
 
 log = logging.getLogger(__name__)
 

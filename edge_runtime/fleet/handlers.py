@@ -14,8 +14,8 @@ from edge_runtime.fleet.commands import Command
 from edge_runtime.records import ModelId
 from edge_runtime.telemetry.builders import Stamp, clipped
 from edge_runtime.telemetry.messages import Scalar, Snapshot, encode
+from edge_runtime.telemetry.publisher import Delivery, Publisher
 from edge_runtime.telemetry.topics import segment_fault
-from edge_runtime.telemetry.uplink import Delivery, Publisher
 
 
 @dataclass(frozen=True, slots=True)

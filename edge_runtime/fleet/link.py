@@ -15,7 +15,7 @@ from edge_runtime.fleet.settings import MqttSettings
 from edge_runtime.telemetry import builders
 from edge_runtime.telemetry.builders import Stamp
 from edge_runtime.telemetry.messages import encode
-from edge_runtime.telemetry.uplink import Delivery, Receipt
+from edge_runtime.telemetry.publisher import Delivery, Receipt
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +43,7 @@ class Settled:
 
 
 class MqttLink:
-    """A `telemetry.uplink.Publisher` over MQTT 3.1.1.
+    """A `telemetry.publisher.Publisher` over MQTT 3.1.1.
 
     Availability is its own business: the will (`offline`, `lost`), the birth (`online`) at every connect and the
     farewell (`offline`, `stopped`) share topic, QoS 1 and retain, and carry the session and the connection's number.

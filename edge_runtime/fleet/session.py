@@ -20,7 +20,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 from edge_runtime.errors import EdgeError
 from edge_runtime.fleet.backoff import Cause
 from edge_runtime.fleet.settings import MqttSettings
-from edge_runtime.telemetry.uplink import Delivery
+from edge_runtime.telemetry.publisher import Delivery
 
 log = logging.getLogger(__name__)
 

@@ -49,6 +49,8 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class SpoolLimits:
+    """How much may wait, and for how long."""
+
     max_bytes: int = 64_000_000
     telemetry_share: float = 0.5
     """Of max_bytes: what figures may take at most, so that events always find room."""

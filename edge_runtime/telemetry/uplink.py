@@ -13,10 +13,9 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from enum import StrEnum
-from typing import Protocol
 
 from edge_runtime.errors import TryAgain
+from edge_runtime.telemetry.publisher import Delivery, Publisher, Receipt
 from edge_runtime.telemetry.spool import Entry, Grade, Spool, SpoolCounts
 
 log = logging.getLogger(__name__)
@@ -24,36 +23,6 @@ log = logging.getLogger(__name__)
 POLL_S = 0.02
 IDLE_S = 1.0
 COUNT_S = 1.0
-
-
-class Delivery(StrEnum):
-    """What became of one publish."""
-
-    PENDING = "pending"
-    ACKNOWLEDGED = "acknowledged"
-    FAILED = "failed"
-    """The connection went first, or there was none: send it again."""
-    REFUSED = "refused"
-    """It can never be sent (too large, bad topic): do not send it again."""
-
-
-class Receipt(Protocol):
-    def delivery(self) -> Delivery:
-        """Where the message is now. Never blocks; once not PENDING it stays as it is."""
-        ...
-
-
-class Publisher(Protocol):
-    """The way to the broker. Every method returns at once and may be called from any thread."""
-
-    @property
-    def connected(self) -> bool: ...
-
-    def publish(self, topic: str, payload: bytes, qos: int, retain: bool) -> Receipt: ...
-
-    def on_connect(self, callback: Callable[[], None]) -> None:
-        """`callback` is called, in the link's thread, after every connect."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +38,8 @@ class UplinkSettings:
 
 @dataclass(frozen=True, slots=True)
 class UplinkCounts:
+    """What went up since the start, and what waits."""
+
     sent: int
     """Publishes given to the link, repeats included."""
     acknowledged: int

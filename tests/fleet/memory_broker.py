@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from edge_runtime.fleet.session import Incoming
-from edge_runtime.telemetry.uplink import Delivery
+from edge_runtime.telemetry.publisher import Delivery
 
 
 def matches(pattern: str, topic: str) -> bool:
@@ -68,7 +68,7 @@ class MemoryBroker:
 
 
 class MemoryLink:
-    """Obeys `telemetry.uplink.Publisher`, and has `listen` as MqttLink has."""
+    """Obeys `telemetry.publisher.Publisher`, and has `listen` as MqttLink has."""
 
     def __init__(self, broker: MemoryBroker) -> None:
         self._broker = broker

@@ -30,10 +30,11 @@ from edge_runtime.fleet.settings import MqttSettings
 from edge_runtime.records import State
 from edge_runtime.telemetry.builders import Health, Stamp
 from edge_runtime.telemetry.observer import Telemetry
+from edge_runtime.telemetry.publisher import Delivery
 from edge_runtime.telemetry.spool import Entry, Grade
 from edge_runtime.telemetry.sqlite_spool import SqliteSpool
 from edge_runtime.telemetry.topics import Topics
-from edge_runtime.telemetry.uplink import Delivery, Uplink
+from edge_runtime.telemetry.uplink import Uplink
 from fleet.brokers import Mosquitto, Reader, wait_until
 
 pytestmark = pytest.mark.integration
@@ -129,7 +130,7 @@ def test_the_will_says_offline_when_the_device_is_killed(broker: Broker) -> None
     reader.close()
 
 
-def test_state_is_retained_and_said_again_after_the_broker_lost_everything(broker: Broker, tmp_path: Path) -> None:
+def test_state_is_retained_and_said_again_after_a_restart_of_the_broker(broker: Broker, tmp_path: Path) -> None:
     link = linked(broker.url)
     uplink = Uplink(link, SqliteSpool(tmp_path / "spool.sqlite"))
     telemetry = Telemetry(STAMP, uplink, ("cam",))

@@ -10,7 +10,7 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
@@ -155,6 +155,32 @@ def test_events_that_were_added_survive_kill_9(tmp_path: Path) -> None:
     kept = {int(entry.id[1:]) for entry in SqliteSpool(path).begin(100_000)}
     assert set(added) <= kept
     assert len(kept - set(added)) <= 4, "at most one event in flight for each kill"
+
+
+SYNCED = """
+import sys
+from pathlib import Path
+from edge_runtime.telemetry.spool import Entry, Grade
+from edge_runtime.telemetry.sqlite_spool import SqliteSpool
+spool = SqliteSpool(Path(sys.argv[1]))
+for n in range(10):
+    spool.add([Entry(f"{n}", Grade[sys.argv[2]], "t", b"x")])
+"""
+
+
+@pytest.mark.integration
+def test_every_event_is_synced_to_the_disk_and_figures_are_not(
+    tmp_path: Path, program: Callable[[str, str], str]
+) -> None:
+    strace = program("strace", "strace")
+    syncs = {}
+    for grade in Grade:
+        log = tmp_path / f"{grade.label}.strace"
+        traced = [strace, "-f", "-e", "trace=fsync,fdatasync", "-o", log]
+        path = tmp_path / f"{grade.label}.sqlite"
+        subprocess.run([*traced, sys.executable, "-c", SYNCED, path, grade.name], check=True)
+        syncs[grade] = log.read_text().count("sync(")
+    assert syncs[Grade.EVENT] - syncs[Grade.TELEMETRY] >= 10
 
 
 class FlakyDisk(MemorySpool):

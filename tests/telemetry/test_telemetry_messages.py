@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -175,6 +177,36 @@ def test_the_document_names_the_fields_of_the_records(name: str, record: type[ms
     fields = msgspec.structs.fields(record)
     assert set(schema["properties"]) - {"schema"} == {field.name for field in fields}
     assert set(schema.get("required", ())) - {"schema"} == {field.name for field in fields if field.required}
+
+
+def test_the_document_holds_together() -> None:
+    """Every reference leads somewhere, every parameter of an address is described, every channel has an operation."""
+
+    def resolve(reference: str) -> object:
+        found: object = document()
+        for step in reference.removeprefix("#/").split("/"):
+            found = found[step]  # type: ignore[index]
+        return found
+
+    def references(node: object) -> Iterator[str]:
+        if isinstance(node, dict):
+            if "$ref" in node:
+                yield node["$ref"]
+            for value in node.values():
+                yield from references(value)
+        elif isinstance(node, list):
+            for value in node:
+                yield from references(value)
+
+    assert document()["asyncapi"].startswith("3.")
+    assert all(resolve(reference) for reference in references(document()))
+    for channel in document()["channels"].values():
+        assert set(re.findall(r"\{(\w+)\}", channel["address"])) == set(channel["parameters"])
+    used = {operation["channel"]["$ref"].rpartition("/")[2] for operation in document()["operations"].values()}
+    used |= {
+        o["reply"]["channel"]["$ref"].rpartition("/")[2] for o in document()["operations"].values() if "reply" in o
+    }
+    assert used == set(document()["channels"])
 
 
 def test_the_document_has_every_topic() -> None:

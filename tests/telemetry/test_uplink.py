@@ -58,7 +58,7 @@ def test_after_an_outage_the_newest_state_comes_first_and_then_the_backlog_in_or
     assert broker.topics()[:2] == ["t/status", "t/shelf/cam"]
     assert broker.retained["t/shelf/cam"] == b"new shelf"
     assert ids(broker) == [f"e{n}" for n in range(40)]
-    assert uplink.counts().acknowledged == 40
+    assert (uplink.counts().acknowledged, uplink.counts().events) == (40, 40)
 
 
 def test_retained_state_is_said_again_at_every_connect_and_only_then() -> None:
