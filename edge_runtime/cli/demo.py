@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shutil
 import signal
 import tempfile
 import time
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 LAST_MESSAGES_S = 3.0
 LOOK_S = 0.5
-PER_LINE = 6
+PER_LINE, CELL = 6, 17
 
 
 def register(verbs: Verbs) -> None:
@@ -98,21 +99,21 @@ def _undisturbed() -> Iterator[None]:
 
 
 def _watch(stage: Stage, until_s: float, args: argparse.Namespace) -> None:
-    told_view = args.no_view
     table = watched() and not args.json and not args.no_view
-    lines = 0
+    lines, url, told = 0, "", False
     while time.monotonic() < until_s:
         time.sleep(min(LOOK_S, max(0.0, until_s - time.monotonic())))
         stage.check()
         stage.witness.settle()
-        if not told_view and (url := stage.status().get("view")):
-            told_view = True
-            complain(f"the local page: {url}") if args.json else say(f"the local page: {url}")
+        url = url or str(stage.status().get("view", ""))
         if table:
-            lines = _redraw(stage, lines, until_s - time.monotonic())
+            lines = _redraw(stage, url, lines, until_s - time.monotonic())
+        elif url and not told:
+            told = True
+            (complain if args.json else say)(f"the local page: {url}")
 
 
-def _redraw(stage: Stage, lines_before: int, left_s: float) -> int:
+def _redraw(stage: Stage, url: str, lines_before: int, left_s: float) -> int:
     """Draw the table over the last one; returns how many lines it has."""
     heard = stage.witness.heard()
     shown = []
@@ -122,8 +123,9 @@ def _redraw(stage: Stage, lines_before: int, left_s: float) -> int:
             f"{line.slot:>6} {paint(line.state.value.ljust(8), STATE_COLOURS[line.state.value])}"
             for line in heard.shelf.slots
         ]
-        shown = ["  ".join(cells[k : k + PER_LINE]) for k in range(0, len(cells), PER_LINE)]
-        shown.append(f"\nmodel {heard.shelf.model}{reason}")
+        fit = max(1, min(PER_LINE, shutil.get_terminal_size().columns // CELL))
+        shown = ["  ".join(cells[k : k + fit]) for k in range(0, len(cells), fit)]
+        shown.append(f"\nmodel {heard.shelf.model}{reason}{f', page {url}' if url else ''}")
     accuracy = stage.witness.score.accuracy
     right = "" if accuracy is None else f", {accuracy:.1%} of the answers right"
     shown.append(f"{heard.messages} messages, {heard.events} events received{right}; {max(0.0, left_s):.0f} s left")

@@ -14,7 +14,7 @@ from typing import TypeAlias
 import cv2
 import numpy as np
 
-from edge_runtime.records import Event, Image, Layout, Light, Outcome, Registration, Slot, Unusable, View
+from edge_runtime.records import Event, Image, Layout, Light, Outcome, Reason, Registration, Slot, Unusable, View
 from edge_runtime.web.annotate import draw_frame, draw_view, encode_jpeg, tags_of
 
 Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
@@ -64,8 +64,9 @@ class CameraBoard:
             outcome = dataclasses.replace(outcome, view=dataclasses.replace(view, crops=view.crops.copy()))
             self._usable += 1
         self._events.extendleft(outcome.events)
-        self._frames += 1
-        self._observed_at = self._clock()
+        if not _is_missing(outcome):
+            self._frames += 1
+            self._observed_at = self._clock()
         self._latest = outcome
 
     @property
@@ -85,7 +86,7 @@ class CameraBoard:
         }
         if outcome is None:
             return base | {"age_s": None, "slots": [_slot(s, None) for s in self.layout.slots], "events": []}
-        return base | {"age_s": round(self.age_s, 2)} | _outcome(outcome, self.layout, tuple(self._events))
+        return base | {"age_s": _finite(self.age_s)} | _outcome(outcome, self.layout, tuple(self._events))
 
     def picture(self, name: str) -> bytes | None:
         """JPEG of one of PICTURES; None before the first frame or if this frame has no such picture."""
@@ -105,6 +106,8 @@ class CameraBoard:
 
     def _draw(self, name: str, outcome: Outcome) -> Image | None:
         if name == "frame.jpg":
+            if _is_missing(outcome):
+                return None
             return draw_frame(outcome, self.layout, tags_of(outcome))
         if name == "view.jpg":
             return draw_view(outcome, self.layout, tags_of(outcome))
@@ -158,6 +161,11 @@ def crop_grid(crops: Image) -> Image:
     if limit < 1:
         picture = cv2.resize(picture, None, fx=limit, fy=limit, interpolation=cv2.INTER_AREA).astype(np.uint8)
     return np.ascontiguousarray(picture)
+
+
+def _is_missing(outcome: Outcome) -> bool:
+    """True if this outcome is of a moment without a picture: the camera is away."""
+    return isinstance(outcome.view, Unusable) and outcome.view.reason is Reason.NO_CAMERA
 
 
 def _finite(value: float) -> float | None:

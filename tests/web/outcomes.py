@@ -105,6 +105,16 @@ def good(sequence: int = 1, buffer: Image | None = None) -> Outcome:
     return Outcome(taken, view, scores, readings(), statuses(), (event,), {"register": 4.0, "infer": 5.0, "total": 9.4})
 
 
+def missing(sequence: int = 3) -> Outcome:
+    """What a camera that is away leads to."""
+    taken = Frame("bay-1", sequence, np.zeros((16, 16, 3), np.uint8), 1_700_000_100.0, float(sequence))
+    view = Unusable(
+        taken, Reason.NO_CAMERA, "no picture for 20 s", Registration(RegistrationStatus.REFUSED, None), Light(False), {}
+    )
+    unknown = tuple(SlotReading(s.id, State.UNKNOWN, 0.0, {}, "no_camera") for s in layout().slots)
+    return Outcome(taken, view, None, unknown, (), (), {})
+
+
 def refused(sequence: int = 2) -> Outcome:
     taken = frame(sequence)
     registration = Registration(RegistrationStatus.REFUSED, None, 9)

@@ -16,7 +16,7 @@ from edge_runtime.errors import Unavailable
 from edge_runtime.web.board import Board, CameraBoard
 from edge_runtime.web.server import MAX_CONNECTIONS, ViewServer
 
-from .outcomes import STATES, crops, good, layout, refused
+from .outcomes import STATES, crops, good, layout, missing, refused
 
 
 @pytest.fixture
@@ -84,6 +84,18 @@ def test_health_follows_the_frames(view: tuple[ViewServer, CameraBoard]) -> None
     assert asked(server, "/healthz")[0] == 503
     camera.observe(good())
     assert asked(server, "/healthz")[0] == 200
+
+
+def test_a_camera_that_is_away_is_not_healthy_and_shows_no_picture() -> None:
+    now = [0.0]
+    camera = CameraBoard("bay-1", layout(), lambda: crops(40), clock=lambda: now[0])
+    camera.observe(good())
+    now[0] = 500.0
+    camera.observe(missing())
+    assert camera.age_s == 500.0
+    assert camera.state()["frames"] == 1
+    assert camera.state()["reason"] == "no_camera"
+    assert camera.picture("frame.jpg") is None
 
 
 def test_only_the_page_itself_may_use_the_page(view: tuple[ViewServer, CameraBoard]) -> None:

@@ -107,15 +107,15 @@ async function draw(state) {
   document.title = state.device + " · edge-runtime";
   const camera = state.cameras.find((c) => c.id === chosen);
   if (!camera) return;
-  const fresh = camera.age_s !== null;
-  at("link").textContent = fresh ? `${camera.id} · frame ${camera.frames} · ${camera.age_s.toFixed(1)} s ago` : `${camera.id} · waiting for the first frame`;
-  at("link").className = fresh && camera.age_s > 30 ? "late" : "";
+  const fresh = camera.registration !== undefined;
+  at("link").textContent = camera.age_s !== null ? `${camera.id} · frame ${camera.frames} · ${camera.age_s.toFixed(1)} s ago` : `${camera.id} · waiting for the first frame`;
+  at("link").className = camera.age_s !== null && camera.age_s > 30 ? "late" : "";
   tally(camera.slots);
   cards(camera.slots);
   events(camera.events);
   if (!fresh) return;
   at("trouble").hidden = camera.usable;
-  at("trouble").textContent = `This frame is not used: ${camera.reason.replace("_", " ")}. ${camera.detail}`;
+  at("trouble").textContent = `Nothing is read from this camera now: ${camera.reason.replaceAll("_", " ")}. ${camera.detail}`;
   const r = camera.registration, l = camera.light;
   rows(at("figures"), [
     ["registration", r.status + (r.moved ? ", the camera has moved" : "")],
