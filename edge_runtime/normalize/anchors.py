@@ -77,6 +77,14 @@ class Anchors:
         self._flat = _locally_normalized(self._grey)
         self._patches = _patches(self._flat, self._points)
 
+    @property
+    def static_points(self) -> Points:
+        """(n, 2) reference pixels of anchors on what does not sell, rails first, spread over the picture."""
+        chosen = np.flatnonzero(self.static)
+        order = np.random.default_rng(0).permutation(len(chosen))
+        ranked = order[np.argsort(-self._weights[chosen[order]], kind="stable")]
+        return np.asarray(self._full[chosen[ranked]], np.float64)
+
     def sight(self, grey: Grey, warp: Warp) -> Sightings:
         """Look for every anchor near where `warp` puts it; `grey` is the full-size frame."""
         expected = warp.points(self._full)
@@ -114,10 +122,9 @@ class Anchors:
             factor *= 0.5
         step = 16
         xs, ys = np.meshgrid(np.arange(0, width + step, step), np.arange(0, height + step, step))
-        coarse = np.stack([xs.ravel(), ys.ravel()], 1).astype(np.float64)
-        maps = warp.points((coarse + 0.5) * self._scale - 0.5)
-        maps = (np.nan_to_num(maps, nan=-1e4) + 0.5) * factor - 0.5
-        dense = _upsample(maps.reshape(*xs.shape, 2).astype(np.float32), step, (width, height))
+        coarse = (np.stack([xs, ys], -1) + 0.5) * self._scale - 0.5
+        maps = (warp.grid(coarse.astype(np.float32)) + np.float32(0.5)) * np.float32(factor) - np.float32(0.5)
+        dense = _upsample(maps, step, (width, height))
         seen = cv2.remap(small, dense, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)  # type: ignore[call-overload]
         return _locally_normalized(np.asarray(seen, np.uint8))
 

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from edge_runtime.normalize.features import Grey, noise_sigma
-from edge_runtime.records import Frame, Reason
+from edge_runtime.records import Image, Reason
 
 SMALL_WIDTH = 320
 MIN_SIDE_PX = 96
@@ -29,19 +29,19 @@ class Verdict:
     detail: str
 
 
-def small_grey(frame: Frame) -> Grey:
-    """The frame in grey at about SMALL_WIDTH, area-averaged: all that the cheap checks look at."""
-    height, width = frame.pixels.shape[:2]
-    pixels: cv2.typing.MatLike = frame.pixels
+def small_grey(pixels: Image) -> Grey:
+    """A picture in grey at about SMALL_WIDTH, area-averaged: all that the cheap checks look at."""
+    height, width = pixels.shape[:2]
+    source: cv2.typing.MatLike = pixels
     if width > SMALL_WIDTH:
         small = (SMALL_WIDTH, max(1, round(height * SMALL_WIDTH / width)))
-        pixels = cv2.resize(pixels, small, interpolation=cv2.INTER_AREA)
-    return np.asarray(cv2.cvtColor(pixels, cv2.COLOR_BGR2GRAY), np.uint8)
+        source = cv2.resize(source, small, interpolation=cv2.INTER_AREA)
+    return np.asarray(cv2.cvtColor(source, cv2.COLOR_BGR2GRAY), np.uint8)
 
 
-def unseeable(frame: Frame, small: Grey, reference: tuple[int, int]) -> Verdict | None:
+def unseeable(pixels: Image, small: Grey, reference: tuple[int, int]) -> Verdict | None:
     """What rules a picture out before anything is sought in it."""
-    height, width = frame.pixels.shape[:2]
+    height, width = pixels.shape[:2]
     if min(height, width) < MIN_SIDE_PX or width < MIN_SCALE * reference[0]:
         return Verdict(
             Reason.TOO_SMALL,
@@ -97,13 +97,13 @@ class FrozenWatch:
         self._since_s = 0.0
         self._same = 0
 
-    def frozen(self, frame: Frame, small: Grey) -> Verdict | None:
+    def frozen(self, small: Grey, captured_s: float) -> Verdict | None:
         """Take the next picture of the camera."""
         if self._last is None or not np.array_equal(self._last, small):
-            self._last, self._since_s, self._same = small, frame.captured_monotonic_s, 1
+            self._last, self._since_s, self._same = small, captured_s, 1
             return None
         self._same += 1
-        lasted = frame.captured_monotonic_s - self._since_s
+        lasted = captured_s - self._since_s
         if self._same < self._frames or lasted < self._seconds:
             return None
         return Verdict(Reason.FROZEN, f"{self._same} pictures in {lasted:.0f} s are the same to the last bit")

@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 from edge_runtime.records import Light
 
 WORTH = 0.07
-"""Median |log gain| below which the light is the commissioned light."""
+"""Upper quartile of |log gain| below which the light is the commissioned light."""
 FALL = 0.6
 """The residual must fall to this share."""
 AGREED = 0.75
-TOLERANCE = 0.16
+TOLERANCE = 0.2
 """A probe agrees if its log gain is met this closely in every channel."""
 MIN_PROBES = 24
 DARK, BRIGHT = 5.0, 245.0
@@ -29,7 +29,9 @@ PEDESTAL = 1.5
 REACH = 0.13
 """Sigma of the local average in half widths of the reference."""
 MAX_LOG_GAIN = 2.8
-BAND_CYCLES = tuple(np.arange(1.5, 26.0, 0.5))
+BAND_CYCLES = np.arange(1.5, 26.0, 0.5)
+BAND_FALL = 0.65
+LOCAL_AGREED = 0.7
 _PRIOR = np.array([1e-4, 0.02, 0.02, 0.15, 0.15, 0.15])
 """Ridge per coefficient: the field is flat unless the probes insist."""
 
@@ -74,7 +76,7 @@ def match(places: Floats, reference: Floats, frame: Floats, rows: Floats) -> tup
         return Light(False, agreement=0.0, detail=f"{count} usable probes, {MIN_PROBES} are needed"), None
     x, y = places[usable], rows[usable]
     wanted = np.log((reference[usable] + PEDESTAL) / (frame[usable] + PEDESTAL))
-    before = float(np.median(np.abs(wanted)))
+    before, _ = _verdict(wanted)
     if before < WORTH:
         return Light(False, residual_before=before, residual_after=before, detail="the commissioned light"), None
     field = _smooth(x, wanted)
@@ -110,31 +112,38 @@ def _with_bands(field: Field, x: Floats, rows: Floats, wanted: Floats) -> Field:
     left = wanted - field.at(x)
     common = np.clip(np.median(left, 1), -0.6, 0.6)
     spread = float(np.abs(common).mean())
-    if spread < 0.03 or len(x) < 3 * MIN_PROBES:
+    if spread < 0.03 or len(x) < 2 * MIN_PROBES:
         return field
-    best, fitted = spread, field
-    for cycles in BAND_CYCLES:
-        turn = 2 * np.pi * cycles * rows
-        waves = np.stack([np.sin(turn), np.cos(turn)], 1)
-        amplitude = np.linalg.solve(waves.T @ waves + 0.5 * np.eye(2), waves.T @ common)
-        remaining = float(np.abs(common - waves @ amplitude).mean())
-        if remaining < best:
-            best = remaining
-            fitted = replace(field, band=(float(cycles), float(amplitude[0]), float(amplitude[1])))
-    return fitted if best < 0.65 * spread else field
+    turn = 2 * np.pi * BAND_CYCLES[:, None] * rows
+    sine, cosine = np.sin(turn), np.cos(turn)
+    # Least squares of every frequency at once: normal equations of two unknowns, solved by hand.
+    ss, cc, sc = (sine**2).sum(1) + 0.5, (cosine**2).sum(1) + 0.5, (sine * cosine).sum(1)
+    ys, yc = sine @ common, cosine @ common
+    determinant = ss * cc - sc**2
+    a, b = (cc * ys - sc * yc) / determinant, (ss * yc - sc * ys) / determinant
+    remaining = np.abs(common - a[:, None] * sine - b[:, None] * cosine).mean(1)
+    best = int(np.argmin(remaining))
+    if remaining[best] > BAND_FALL * spread:
+        return field
+    return replace(field, band=(float(BAND_CYCLES[best]), float(a[best]), float(b[best])))
 
 
 def _with_local(field: Field, x: Floats, rows: Floats, wanted: Floats) -> Field:
-    """Add the neighbours' average if it predicts each probe, left out itself, much better than the smooth field."""
+    """Add the neighbours' average where a hard shadow remains.
+
+    A shadow is grey, and a probe in it is as dark as its neighbours are: each probe that the average would change must
+    be foretold by the others in all three channels. A shopper's clothes are not.
+    """
     left = _left(field, x, rows, wanted)
-    plain, _ = _verdict(left)
-    if plain < 0.04:
+    grey = np.repeat(left.mean(1, keepdims=True), 3, 1)
+    foretold = _kernel(x, x, leave_out=True) @ grey
+    changed = np.abs(foretold[:, 0]) > 0.08
+    agree = np.abs(left - foretold).max(1) < TOLERANCE
+    if changed.sum() < 8 or agree[changed].mean() < LOCAL_AGREED:
         return field
-    kernel = _kernel(x, x, leave_out=True)
-    predicted = kernel @ left
-    if np.median(np.abs(left - predicted)) > 0.7 * plain:
+    if np.abs(left - foretold)[changed].mean() > FALL * np.abs(left)[changed].mean():
         return field
-    return replace(field, local=left)
+    return replace(field, local=grey)
 
 
 def _left(field: Field, x: Floats, rows: Floats, wanted: Floats) -> Floats:
@@ -148,7 +157,7 @@ def _left(field: Field, x: Floats, rows: Floats, wanted: Floats) -> Floats:
 
 def _verdict(left: Floats) -> tuple[float, float]:
     """Residual and agreement."""
-    return float(np.median(np.abs(left))), float((np.abs(left).max(1) < TOLERANCE).mean())
+    return float(np.percentile(np.abs(left), 75)), float((np.abs(left).max(1) < TOLERANCE).mean())
 
 
 def _basis(points: Floats) -> Floats:

@@ -12,7 +12,7 @@ from edge_runtime.records import Image, Layout
 
 SIDE = 5
 """Reference pixels along a probe."""
-COLUMNS, ROWS, PER_CELL = 20, 30, 2
+COLUMNS, ROWS, PER_CELL = 16, 24, 1
 DARK, BRIGHT = 14.0, 240.0
 FLAT_LEVELS, FLAT_SHARE = 3.0, 0.05
 """A probe's spread in the reference is at most this many grey levels plus this share of its mean."""
@@ -31,7 +31,7 @@ class Probes:
         offsets = np.arange(SIDE, dtype=np.float64) - SIDE // 2
         xs = self.points[:, 0, None, None] + np.broadcast_to(offsets[None, None, :], (1, SIDE, SIDE))
         ys = self.points[:, 1, None, None] + np.broadcast_to(offsets[None, :, None], (1, SIDE, SIDE))
-        self._grid = np.stack([xs, ys], -1).reshape(-1, 2)
+        self._grid = np.stack([xs, ys], -1).reshape(-1, 2).astype(np.float32)
         self._aimed: Warp | None = None
         self._maps = np.zeros((0, SIDE, 2), np.float32)
         self.seen: NDArray[np.bool_] = np.ones(len(self.points), np.bool_)
@@ -52,12 +52,11 @@ class Probes:
         return mean, np.sqrt((rough**2).mean((1, 2)) / 4.0)
 
     def _aim(self, warp: Warp) -> None:
-        maps = warp.points(self._grid)
-        maps = np.nan_to_num(maps, nan=-1e4).clip(-1e4, 3e4)
+        maps = warp.grid(self._grid)
         middles = maps.reshape(len(self.points), -1, 2).mean(1)
         self.seen = np.asarray((middles > 3).all(1) & (middles < np.array(warp.size) - 4).all(1), np.bool_)
         self.rows = middles[:, 1] / warp.size[1]
-        self._maps = maps.astype(np.float32).reshape(-1, SIDE, 2)
+        self._maps = maps.reshape(-1, SIDE, 2)
         self._aimed = warp
 
 
@@ -87,7 +86,7 @@ def _places(layout: Layout, reference: Image) -> Points:
 
 
 def _apart(candidates: NDArray[np.intp], xs: NDArray[np.intp], ys: NDArray[np.intp]) -> list[int]:
-    """The first of a cell's candidates and the next that does not overlap it."""
+    """The first of a cell's candidates, and more up to PER_CELL that do not overlap."""
     kept: list[int] = []
     for index in candidates[:: max(1, len(candidates) // 40)]:
         if all(max(abs(int(xs[index]) - int(xs[k])), abs(int(ys[index]) - int(ys[k]))) >= SIDE for k in kept):

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_runtime.normalize.light import Field
+from edge_runtime.normalize.warp import Warp
 from edge_runtime.records import Image
 
 CEILING = 250
@@ -22,19 +23,21 @@ class Relighter:
             1,
         )
         self._places = ((edges - (np.array(size) - 1) / 2) / (size[0] / 2)).reshape(-1, 2).astype(np.float64)
+        self._spine = grid[:, :, grid.shape[2] // 2].astype(np.float64)
         count, height, width, _ = grid.shape
         self._u = (np.arange(width) / max(1, width - 1) - 0.5)[None, :, None]
         self._v = (np.arange(height) / max(1, height - 1) - 0.5)[None, :, None]
         self._work = np.empty((count, height, width, 3), np.float32)
 
-    def apply(self, crops: Image, field: Field, rows: NDArray[np.float64]) -> None:
-        """Relight `crops` in place. `rows` (slots, h): the frame row 0..1 that each crop row shows."""
+    def apply(self, crops: Image, field: Field, warp: Warp) -> None:
+        """Relight `crops`, cut with `warp`, in place."""
         value = field.at(self._places).reshape(len(crops), 5, 3)
         middle, left, right, top, bottom = (value[:, k, None, :] for k in range(5))
         across = np.exp(middle + (right - left) * self._u).astype(np.float32)
         down = (bottom - top) * self._v
         if field.band[0]:
-            down = down + field.of_rows(rows)[:, :, None]
+            rows = warp.points(self._spine.reshape(-1, 2))[:, 1].reshape(self._spine.shape[:2]) / warp.size[1]
+            down = down + field.of_rows(np.nan_to_num(rows))[:, :, None]
         lost = crops.min(3) >= CEILING
         np.multiply(crops, across[:, None], out=self._work)
         np.multiply(self._work, np.exp(down).astype(np.float32)[:, :, None], out=self._work)

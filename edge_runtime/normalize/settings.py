@@ -18,4 +18,6 @@ class NormalizeSettings:
     gate: bool = True
     """False: only a picture that can not be registered is unusable."""
     frozen_frames: int = 4
-    """This many identical pictures in a row are a frozen camera."""
+    """At least this many identical pictures in a row ..."""
+    frozen_s: float = 8.0
+    """... over at least this long are a frozen camera."""

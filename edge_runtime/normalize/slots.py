@@ -71,8 +71,7 @@ class SlotSampler:
 
     def _aim(self, warp: Warp) -> None:
         count = len(self._grid)
-        points = warp.points(self._grid.reshape(-1, 2).astype(np.float64))
-        maps = np.nan_to_num(points, nan=-1e4).clip(-1e4, 3e4).astype(np.float32).reshape(self._grid.shape)
+        maps = warp.grid(self._grid)
         self._inside = _share_inside(maps[:, self._core], warp.size)
         scale = _pixel_scale(maps)
         self._density = (scale / np.maximum(_pixel_scale(self._grid), 1e-6)).astype(np.float32)

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import time
 
-import cv2
 import numpy as np
 
-from edge_runtime.normalize.register import Registrar
+from edge_runtime.normalize import gate, light
+from edge_runtime.normalize.features import Grey
+from edge_runtime.normalize.probes import Probes
+from edge_runtime.normalize.quality import SharpnessGauge, noise_of, saturated_share
+from edge_runtime.normalize.raw import RawNormalizer
+from edge_runtime.normalize.relight import Relighter
 from edge_runtime.normalize.settings import NormalizeSettings
 from edge_runtime.normalize.slots import SlotSampler
-from edge_runtime.normalize.warp import scaling
+from edge_runtime.normalize.track import Place, Tracker
+from edge_runtime.normalize.warp import Warp, scaling
 from edge_runtime.records import (
     CropSpec,
     Frame,
@@ -25,20 +30,24 @@ from edge_runtime.records import (
     View,
 )
 
-CEILING = 250
-"""A grey level at or above this is the sensor's ceiling."""
+__all__ = ["Normalizer", "RawNormalizer", "saturated_share"]
 
 
 class Normalizer:
-    """Implements `pipeline.Normalizer` for one camera; not for two threads at once."""
+    """Implements `pipeline.Normalizer` for one camera stream; one thread at a time."""
 
     def __init__(
         self, layout: Layout, reference: Image, crop: CropSpec, settings: NormalizeSettings | None = None
     ) -> None:
-        self._layout = layout
+        self._size = layout.image_size
         self._settings = settings or NormalizeSettings()
         self._sampler = SlotSampler(layout, crop)
-        self._registrar = Registrar(layout, _grey(reference))
+        self._tracker = Tracker(layout, reference)
+        self._probes = Probes(layout, reference)
+        self._relighter = Relighter(self._sampler.reference_grid, layout.image_size)
+        self._sharpness = SharpnessGauge(self._tracker.registrar.anchors.static_points, reference)
+        self._watch = gate.FrozenWatch(self._settings.frozen_frames, self._settings.frozen_s)
+        self._reference_small = gate.small_grey(reference)
         self._reference_crops = SlotSampler(layout, crop).sample(reference, None)[0]
         self._corners = np.asarray([s.polygon for s in layout.slots], np.float64).reshape(-1, 2)
 
@@ -49,52 +58,91 @@ class Normalizer:
 
     def normalize(self, frame: Frame) -> View | Unusable:
         """Register, relight and resample; or say why not. Never raises for what a camera may show."""
-        began = time.perf_counter()
-        fit = self._registrar.register(_grey(frame.pixels))
-        registered = time.perf_counter()
-        ms = {"register": 1e3 * (registered - began)}
-        if fit.warp is None:
-            refused = Registration(RegistrationStatus.REFUSED, None, fit.inliers, detail=fit.detail)
-            return Unusable(frame, Reason.WRONG_SCENE, fit.detail, refused, Light(False), ms)
-        crops, inside, density = self._sampler.sample(frame.pixels, fit.warp.homography, fit.warp.lens)
-        ms["crops"] = 1e3 * (time.perf_counter() - registered)
-        homography = fit.warp.best_homography(self._corners)
-        registration = Registration(RegistrationStatus.OK, homography, fit.inliers, fit.residual_px, detail=fit.detail)
-        quality = SlotQuality(inside, saturated_share(crops), density)
-        return View(frame, registration, Light(False), crops, quality, 1.0, 0.0, ms)
+        return self._normalize(frame, self._settings.stateless)
 
     def single(self, frame: Frame) -> View | Unusable:
-        """Normalize a photograph of its own, whatever came before."""
-        return self.normalize(frame)
+        """Normalize a photograph of its own: full registration, nothing remembered."""
+        return self._normalize(frame, True)
 
-
-class RawNormalizer:
-    """The "before": polygons scaled to the frame, light as it is, nothing refused."""
-
-    def __init__(self, layout: Layout, reference: Image, crop: CropSpec) -> None:
-        self._size = layout.image_size
-        self._sampler = SlotSampler(layout, crop)
-        self._reference_crops = SlotSampler(layout, crop).sample(reference, None)[0]
-
-    @property
-    def reference_crops(self) -> Image:
-        """(slots, height, width, 3): the slots as they were when the camera was commissioned."""
-        return self._reference_crops
-
-    def normalize(self, frame: Frame) -> View | Unusable:
-        """Cut the scaled polygons; always a View."""
+    def _normalize(self, frame: Frame, alone: bool) -> View | Unusable:
         began = time.perf_counter()
-        matrix = scaling(self._size, (frame.pixels.shape[1], frame.pixels.shape[0]))
-        crops, inside, density = self._sampler.sample(frame.pixels, matrix)
-        ms = {"register": 0.0, "light": 0.0, "crops": 1e3 * (time.perf_counter() - began), "quality": 0.0}
-        quality = SlotQuality(inside, saturated_share(crops), density)
-        return View(frame, Registration(RegistrationStatus.OFF, matrix), Light(False), crops, quality, 1.0, 0.0, ms)
+        small = gate.small_grey(frame.pixels)
+        verdict = self._gated(frame, small, alone)
+        if verdict is not None:
+            refused = Registration(RegistrationStatus.REFUSED, None, detail="not tried")
+            return Unusable(frame, verdict.reason, verdict.detail, refused, Light(False), _ms(began))
+        place = self._located(frame, small, alone)
+        if place.fit.warp is None:
+            return self._refused(frame, small, place, began)
+        return self._view(frame, place, place.fit.warp, began)
+
+    def _gated(self, frame: Frame, small: Grey, alone: bool) -> gate.Verdict | None:
+        if not self._settings.gate:
+            return None
+        verdict = gate.unseeable(frame.pixels, small, self._size)
+        if verdict is None and not alone:
+            verdict = self._watch.frozen(small, frame.captured_monotonic_s)
+        return verdict
+
+    def _located(self, frame: Frame, small: Grey, alone: bool) -> Place:
+        if not self._settings.register:
+            size = (frame.pixels.shape[1], frame.pixels.shape[0])
+            return self._tracker.assumed(Warp(scaling(self._size, size), size))
+        return self._tracker.single(frame.pixels) if alone else self._tracker.locate(frame.pixels, small)
+
+    def _refused(self, frame: Frame, small: Grey, place: Place, began: float) -> Unusable:
+        fit = place.fit
+        refused = Registration(RegistrationStatus.REFUSED, None, fit.inliers, detail=fit.detail)
+        verdict = gate.unmatched(small, self._reference_small)
+        reason = verdict.reason if verdict else Reason.WRONG_SCENE
+        detail = verdict.detail if verdict else f"this is not the commissioned view: {fit.detail}"
+        return Unusable(frame, reason, detail, refused, Light(False), _ms(began))
+
+    def _view(self, frame: Frame, place: Place, warp: Warp, began: float) -> View:
+        registered = time.perf_counter()
+        crops, inside, density = self._sampler.sample(frame.pixels, warp.homography, warp.lens)
+        saturated = saturated_share(crops)
+        cut = time.perf_counter()
+        means, spreads = self._probes.read(frame.pixels, warp)
+        lit = self._relit(crops, means, warp)
+        relit = time.perf_counter()
+        noise = noise_of(spreads, self._probes.seen)
+        sharpness = self._sharpness.read(frame.pixels, warp, noise)
+        gain = max(1.0, float(np.mean(lit.gain))) if lit.applied else 1.0
+        registration = Registration(
+            RegistrationStatus.OK if self._settings.register else RegistrationStatus.OFF,
+            warp.best_homography(self._corners),
+            place.fit.inliers,
+            place.fit.residual_px,
+            place.moved,
+            place.how,
+        )
+        ended = time.perf_counter()
+        ms = {
+            "register": 1e3 * (registered - began),
+            "light": 1e3 * (relit - cut),
+            "crops": 1e3 * (cut - registered),
+            "quality": 1e3 * (ended - relit),
+        }
+        return View(
+            frame, registration, lit, crops, SlotQuality(inside, saturated, density), sharpness, noise * gain, ms
+        )
+
+    def _relit(self, crops: Image, means: np.ndarray[tuple[int, ...], np.dtype[np.float32]], warp: Warp) -> Light:
+        if not self._settings.light:
+            return Light(False, detail="off")
+        probes = self._probes
+        seen = probes.seen
+        found, field = light.match(
+            probes.unit[seen],
+            probes.reference_mean[seen].astype(np.float64),
+            means[seen].astype(np.float64),
+            probes.rows[seen],
+        )
+        if field is not None:
+            self._relighter.apply(crops, field, warp)
+        return found
 
 
-def saturated_share(crops: Image) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
-    """Share of each crop, (n, h, w, 3), where all three channels stand at the ceiling."""
-    return np.asarray((crops.min(3) >= CEILING).mean((1, 2)), np.float32)
-
-
-def _grey(pixels: Image) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
-    return np.asarray(cv2.cvtColor(pixels, cv2.COLOR_BGR2GRAY), np.uint8)
+def _ms(began: float) -> dict[str, float]:
+    return {"register": 1e3 * (time.perf_counter() - began), "light": 0.0, "crops": 0.0, "quality": 0.0}

@@ -30,6 +30,26 @@ class Warp:
         """Take (n, 2) reference points into the frame; points behind the camera become NaN."""
         return bend(project(self.homography, reference), self.size, self.lens)
 
+    def grid(self, reference: NDArray[np.float32]) -> NDArray[np.float32]:
+        """As `points`, in single precision and much faster, for (..., 2) grids; far outside the frame for NaN."""
+        flat = reference.reshape(-1, 2)
+        if self._horizon_near(flat):
+            seen = self.points(flat.astype(np.float64)).astype(np.float32)
+            return np.nan_to_num(seen, nan=-1e4).clip(-1e4, 3e4).reshape(reference.shape)
+        seen = np.asarray(cv2.perspectiveTransform(flat[None], self.homography)[0], np.float32)
+        if self.lens != NO_LENS:
+            centre = np.array([(self.size[0] - 1) / 2, (self.size[1] - 1) / 2], np.float32)
+            seen -= centre
+            r2 = (seen[:, 0] ** 2 + seen[:, 1] ** 2) * np.float32((self.size[0] / 2) ** -2)
+            seen *= (1 + r2 * (np.float32(self.lens[0]) + np.float32(self.lens[1]) * r2))[:, None]
+            seen += centre
+        return seen.clip(-1e4, 3e4).reshape(reference.shape)
+
+    def _horizon_near(self, flat: NDArray[np.float32]) -> bool:
+        low, high = flat.min(0), flat.max(0)
+        corners = np.array([[low[0], low[1]], [high[0], low[1]], [high[0], high[1]], [low[0], high[1]]], np.float64)
+        return bool((corners @ self.homography[2, :2] + self.homography[2, 2]).min() < 0.02)
+
     def best_homography(self, corners: Points) -> Matrix:
         """The 3x3 that is nearest to this warp over the given reference points (n >= 4), lens included."""
         if self.lens == NO_LENS:

@@ -1,0 +1,49 @@
+"""The "before": what a model sees without any normalization."""
+
+from __future__ import annotations
+
+import time
+
+from edge_runtime.normalize.quality import saturated_share
+from edge_runtime.normalize.slots import SlotSampler
+from edge_runtime.normalize.warp import scaling
+from edge_runtime.records import (
+    CropSpec,
+    Frame,
+    Image,
+    Layout,
+    Light,
+    Registration,
+    RegistrationStatus,
+    SlotQuality,
+    Unusable,
+    View,
+)
+
+
+class RawNormalizer:
+    """Polygons scaled to the frame, light as it is, nothing refused. Implements `pipeline.Normalizer`."""
+
+    def __init__(self, layout: Layout, reference: Image, crop: CropSpec) -> None:
+        self._size = layout.image_size
+        self._sampler = SlotSampler(layout, crop)
+        self._reference_crops = SlotSampler(layout, crop).sample(reference, None)[0]
+
+    @property
+    def reference_crops(self) -> Image:
+        """(slots, height, width, 3): the slots as they were when the camera was commissioned."""
+        return self._reference_crops
+
+    def normalize(self, frame: Frame) -> View | Unusable:
+        """Cut the scaled polygons; always a View."""
+        began = time.perf_counter()
+        matrix = scaling(self._size, (frame.pixels.shape[1], frame.pixels.shape[0]))
+        crops, inside, density = self._sampler.sample(frame.pixels, matrix)
+        ms = {"register": 0.0, "light": 0.0, "crops": 1e3 * (time.perf_counter() - began), "quality": 0.0}
+        quality = SlotQuality(inside, saturated_share(crops), density)
+        registration = Registration(RegistrationStatus.OFF, matrix)
+        return View(frame, registration, Light(False), crops, quality, 1.0, 0.0, ms)
+
+    def single(self, frame: Frame) -> View | Unusable:
+        """The same: nothing is kept between frames."""
+        return self.normalize(frame)

@@ -1,0 +1,110 @@
+"""Where the shelf lies in a camera's frames over time: looks again only when the camera has moved."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+
+from edge_runtime.normalize.features import Grey
+from edge_runtime.normalize.register import Fit, Registrar
+from edge_runtime.normalize.still import StillSensor
+from edge_runtime.normalize.warp import Warp
+from edge_runtime.records import Image, Layout
+
+CHECK_EVERY = 300
+"""Frames after which even a still camera's registration is confirmed anew."""
+FOLLOW_SHARE = 0.75
+"""Following is believed while this share of the last registration's anchors still agrees."""
+HELD_SEEN, HELD_PX = 12, 0.22
+"""A registration is held through a refusal while this many anchors stand where they stood."""
+
+MOVED_PX = 2.0
+"""A camera has moved when a corner of its view is displaced by more than this many reference pixels."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Place:
+    """Where the shelf lies in one frame, and how that was found."""
+
+    fit: Fit
+    moved: bool
+    how: str
+    """`registered`, `followed`, `still`, `held` or `refused`."""
+
+
+class Tracker:
+    """Registration of one camera stream."""
+
+    def __init__(self, layout: Layout, reference: Image) -> None:
+        grey = grey_of(reference)
+        self._size = layout.image_size
+        self.registrar = Registrar(layout, grey)
+        self._sensor = StillSensor(self.registrar.anchors.static_points)
+        self._last: Fit | None = None
+        self._age = 0
+
+    def single(self, image: Image) -> Place:
+        """Register a picture of its own; nothing is remembered."""
+        fit = self.registrar.register(grey_of(image))
+        return Place(fit, False, "registered" if fit.warp else "refused")
+
+    def assumed(self, warp: Warp) -> Place:
+        """A place that is taken for granted."""
+        return Place(Fit(warp, 0, None, ""), False, "not sought")
+
+    def locate(self, image: Image, small: Grey) -> Place:
+        """Register the next picture of the stream. `small` is its `gate.small_grey`."""
+        last = self._last
+        if last is None or last.warp is None or last.warp.size != (image.shape[1], image.shape[0]):
+            return self._anew(image, small, moved=False)
+        motion = self._sensor.compare(small)
+        self._age += 1
+        if motion.still and self._age < CHECK_EVERY:
+            return Place(last, False, "still")
+        grey = grey_of(image)
+        if motion.share > 0.3:
+            fit = self.registrar.follow(grey, last.warp)
+            if fit.warp is not None and fit.share >= FOLLOW_SHARE * last.share:
+                return self._keep(fit, small, motion.shift_px, "followed")
+        fit = self.registrar.register(grey)
+        if fit.warp is not None:
+            return self._keep(fit, small, motion.shift_px, "registered")
+        if motion.seen >= HELD_SEEN and motion.shift_px < HELD_PX:
+            return Place(last, False, "held")
+        return Place(fit, False, "refused")
+
+    def _anew(self, image: Image, small: Grey, moved: bool) -> Place:
+        fit = self.registrar.register(grey_of(image))
+        if fit.warp is None:
+            return Place(fit, False, "refused")
+        self._remember(fit, small)
+        return Place(fit, moved, "registered")
+
+    def _keep(self, fit: Fit, small: Grey, shift_px: float, how: str) -> Place:
+        """Take a new registration; the old warp stays where the new one says the same to a fraction of a pixel."""
+        last = self._last
+        assert last is not None and last.warp is not None and fit.warp is not None
+        step = self._largest_step(last, fit)
+        self._remember(replace(fit, warp=last.warp) if step < 0.4 else fit, small)
+        assert self._last is not None
+        return Place(self._last, step > MOVED_PX, how)
+
+    def _largest_step(self, last: Fit, fit: Fit) -> float:
+        """Largest move of the reference's corners and middle between two registrations, in reference pixels."""
+        assert last.warp is not None and fit.warp is not None
+        width, height = self._size
+        places = np.array([[0.1, 0.1], [0.9, 0.1], [0.9, 0.9], [0.1, 0.9], [0.5, 0.5]]) * (width, height)
+        step = np.hypot(*(fit.warp.points(places) - last.warp.points(places)).T)
+        return float(np.nan_to_num(step, nan=1e3).max()) * width / fit.warp.size[0]
+
+    def _remember(self, fit: Fit, small: Grey) -> None:
+        assert fit.warp is not None
+        self._last, self._age = fit, 0
+        self._sensor.remember(small, fit.warp)
+
+
+def grey_of(pixels: Image) -> Grey:
+    """BGR to grey."""
+    return np.asarray(cv2.cvtColor(pixels, cv2.COLOR_BGR2GRAY), np.uint8)
