@@ -149,6 +149,7 @@ def broker_url_kind(value: object, base: Path, environment: Environment) -> obje
 
 
 def repository_kind(value: object, base: Path, environment: Environment) -> object:
+    """A URL without credentials, or a folder relative to the file."""
     mend = 'Write "https://models.example.com/shelf" or a folder'
     if not isinstance(value, str) or not value or not value.isprintable() or len(value) > 1024:
         raise Mismatch("a URL or a folder", mend)

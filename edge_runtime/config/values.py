@@ -28,6 +28,8 @@ class ModelConfig:
 
 @dataclass(frozen=True, slots=True)
 class MqttConfig:
+    """The broker, and how the device shows who it is."""
+
     url: str
     """`mqtt://host[:1883]` or `mqtts://host[:8883]`, never with credentials."""
     username: str | None = None
@@ -62,6 +64,8 @@ class ViewConfig:
 
 @dataclass(frozen=True, slots=True)
 class DeviceConfig:
+    """All of device.toml."""
+
     path: Path
     """The file this came from."""
     id: str

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge_runtime.assets import factory_bundles
-from edge_runtime.daemon.models import LoadedModel, build_parts, load_model, thresholds_of
+from edge_runtime.daemon.models import LoadedModel, ModelDeck, build_parts, load_model, thresholds_of
 from edge_runtime.errors import Unavailable
 from edge_runtime.layout import read_layout
 from edge_runtime.lifecycle.bundle import Bundle, read_bundle
@@ -92,15 +92,12 @@ def build_daemon(
     `watch` adds observers to each camera's pipeline (the demo's table). Nothing runs before `Daemon.run`.
     """
     from edge_runtime.config import read_config, read_environment
-    from edge_runtime.daemon.models import ModelDeck
     from edge_runtime.daemon.notify import Notifier
     from edge_runtime.daemon.roster import Roster
     from edge_runtime.daemon.run import Daemon, DaemonParts
-    from edge_runtime.lifecycle.store import ModelStore
 
     found = environment or read_environment()
-    factory = [path for path in factory_bundles() if path.stem.rpartition("-")[0] == config.model.name]
-    deck = ModelDeck(ModelStore(config.storage.state_dir, factory), config.model.threads)
+    deck = _open_deck(config)
     board, view_url, view_trouble, close_view = _open_view(config)
 
     def open_station(camera: CameraConfig, loaded: LoadedModel | None) -> Station:
@@ -123,6 +120,14 @@ def build_daemon(
     )
 
 
+def _open_deck(config: DeviceConfig) -> ModelDeck:
+    """The device's store, with the factory bundles of the model that the configuration names."""
+    from edge_runtime.lifecycle.store import ModelStore
+
+    factory = [path for path in factory_bundles() if path.stem.rpartition("-")[0] == config.model.name]
+    return ModelDeck(ModelStore(config.storage.state_dir, factory), config.model.threads)
+
+
 def _open_station(
     config: DeviceConfig, camera: CameraConfig, loaded: LoadedModel | None, board: Board | None, observers: WatchCamera
 ) -> Station:
@@ -140,7 +145,7 @@ def _open_station(
     remembered = remembered_slots(config.storage.state_dir, camera.name)
     tracker = ShelfTracker(camera.name, layout, thresholds_of(loaded), remembered=remembered)
     drift = DriftMonitor(camera.name)
-    restore_drift(config.storage.state_dir, camera.name, drift)
+    restore_drift(config.storage.state_dir, camera.name, drift, loaded.id.sha256 if loaded else "")
     watching = [drift, *observers(camera.name, layout)]
     if board is not None:
         watching.append(board.watch(camera.name, layout, lambda: pipeline.normalizer.reference_crops))

@@ -6,19 +6,25 @@ none, is as good.
 
 from __future__ import annotations
 
+import os
+import re
+import time
 from pathlib import Path
 from typing import Literal
 
 import msgspec
 
-from edge_runtime.config import shown_url
+from edge_runtime import __version__
+from edge_runtime.config import DeviceConfig, shown_url
 from edge_runtime.daemon.station import Station
 from edge_runtime.errors import Refused, Unavailable
 from edge_runtime.records import Outcome, SlotStatus, State
-from edge_runtime.telemetry.builders import CameraHealth
+from edge_runtime.telemetry.builders import CameraHealth, Health
 
 STATUS_FILE = "status.json"
 MAX_STATUS_BYTES = 4_000_000
+_COUNTING = re.compile(r" for \d+ s\b")
+"""What would make a reason a new one every second; the age has a field of its own."""
 
 
 class Line(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -146,12 +152,43 @@ def remembered_slots(state_dir: Path, camera: str) -> tuple[SlotStatus, ...]:
     )
 
 
+def status_record(
+    config: DeviceConfig,
+    health: Health,
+    started_at: float,
+    uptime_s: float,
+    broker: BrokerLine,
+    view: str,
+    cameras: tuple[CameraLine, ...],
+) -> StatusRecord:
+    """The whole account of this process, as of now."""
+    model = health.model
+    return StatusRecord(
+        format="edge-status/1",
+        site=config.site,
+        device=config.id,
+        pid=os.getpid(),
+        version=__version__,
+        config=str(config.path),
+        state=health.state,
+        reasons=health.reasons,
+        started_at=started_at,
+        written_at=time.time(),
+        uptime_s=round(uptime_s, 1),
+        model=ModelLine(model.name, model.version, model.sha256) if model else None,
+        broker=broker,
+        view=view,
+        cameras=cameras,
+    )
+
+
 def camera_health(station: Station) -> CameraHealth:
     """One camera's state in a word, with the reason."""
     report = station.parts.camera.health()
     state, reason = "ok", ""
     if report.status in ("lost", "stalled", "ended"):
-        state, reason = ("stalled" if report.status == "stalled" else "lost"), report.error or str(report.status)
+        state = "stalled" if report.status == "stalled" else "lost"
+        reason = _COUNTING.sub("", report.error) or str(report.status)
     elif station.age_s > station.lost_s:
         state, reason = "lost", "no picture"
     elif hidden := station.parts.tracker.out_of_sight:
@@ -163,6 +200,7 @@ def camera_health(station: Station) -> CameraHealth:
 
 
 def camera_line(station: Station) -> CameraLine:
+    """One camera with its slots and figures, for the status file."""
     health, figures, outcome = camera_health(station), station.business.figures(), station.outcome
     return CameraLine(
         station.name,

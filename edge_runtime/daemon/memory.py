@@ -14,22 +14,32 @@ log = logging.getLogger(__name__)
 MAX_BYTES = 1_000_000
 
 
-def save_drift(state_dir: Path, camera: str, monitor: DriftMonitor) -> None:
-    """Replace the file. Raises OSError; the old one then stays. Not synced: an older one is as good."""
+class _File(msgspec.Struct, frozen=True):
+    model: str
+    learned: dict[str, object]
+
+
+def save_drift(state_dir: Path, camera: str, monitor: DriftMonitor, model: str) -> None:
+    """Replace the file. Raises OSError; the old one then stays. Not synced: an older one is as good.
+
+    `model` is the digest of the model under which it was learned: under another one it does not count.
+    """
     folder = state_dir / "drift"
     folder.mkdir(parents=True, exist_ok=True)
     beside = folder / f"{camera}.json.new"
-    beside.write_bytes(msgspec.json.encode(monitor.to_dict()))
+    beside.write_bytes(msgspec.json.encode({"model": model, "learned": monitor.to_dict()}))
     beside.replace(folder / f"{camera}.json")
 
 
-def restore_drift(state_dir: Path, camera: str, monitor: DriftMonitor) -> bool:
+def restore_drift(state_dir: Path, camera: str, monitor: DriftMonitor, model: str) -> bool:
     """Go on where the last run ended; False if there is nothing to go on from, which is no fault."""
     path = state_dir / "drift" / f"{camera}.json"
     try:
         with path.open("rb") as file:
-            saved = msgspec.json.decode(file.read(MAX_BYTES), type=dict[str, object])
-        monitor.restore(saved)
+            saved = msgspec.json.decode(file.read(MAX_BYTES), type=_File)
+        if saved.model != model:
+            return False
+        monitor.restore(saved.learned)
     except FileNotFoundError:
         return False
     except (OSError, ValueError, RecursionError) as fault:

@@ -8,17 +8,15 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import cv2
 import msgspec
 
-from edge_runtime import __version__
 from edge_runtime.config import DeviceConfig, shown_url
 from edge_runtime.daemon import health as account
 from edge_runtime.daemon.memory import save_drift
@@ -212,9 +210,10 @@ class Daemon:
             self._keep_memory()
 
     def _keep_memory(self) -> None:
+        model = self.deck.id.sha256 if self.deck.id else ""
         for name, station in self.roster.stations.items():
             try:
-                save_drift(self.parts.config.storage.state_dir, name, station.parts.drift)
+                save_drift(self.parts.config.storage.state_dir, name, station.parts.drift, model)
             except OSError as fault:
                 log.warning("what drift learned about camera %s can not be kept: %s", name, fault.strerror)
 
@@ -227,24 +226,15 @@ class Daemon:
 
     def status(self, state: str = "") -> account.StatusRecord:
         """The whole account, as it is written to the status file."""
-        config, model = self.parts.config, self.deck.id
         broken = [
             account.CameraLine(name, shown_url(self.roster.config(name).source), "broken", fault)
             for name, fault in self.roster.broken.items()
         ]
-        return account.StatusRecord(
-            "edge-status/1",
-            config.site,
-            config.id,
-            os.getpid(),
-            __version__,
-            str(config.path),
-            state or self._health.state,
-            self._health.reasons,
+        return account.status_record(
+            self.parts.config,
+            replace(self._health, state=state or self._health.state),
             self._started_at,
-            time.time(),
-            round(self._clock() - self._began_s, 1),
-            account.ModelLine(model.name, model.version, model.sha256) if model else None,
+            self._clock() - self._began_s,
             self.voice.broker(),
             self.parts.view_url,
             (*(account.camera_line(station) for station in self.roster.stations.values()), *broken),

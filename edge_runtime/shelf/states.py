@@ -124,10 +124,10 @@ class ShelfTracker:
     ) -> None:
         """`remembered`: statuses of an earlier run, so that a restart neither forgets nor announces what is known."""
         settings = settings or TrackerSettings()
-        before = {status.slot: status for status in remembered}
+        before = {(status.slot, status.sku): status for status in remembered}
         self._camera = camera
         self._layout = layout
-        self._slots = tuple(_SlotTracker(slot, settings, before.get(slot.id)) for slot in layout.slots)
+        self._slots = tuple(_SlotTracker(slot, settings, before.get((slot.id, slot.sku))) for slot in layout.slots)
         self._view = Sight(settings.sight)
         self.thresholds = thresholds
         """Of the model in charge; set it between two frames when the model changes."""

@@ -14,13 +14,31 @@ from edge_runtime.daemon.health import StatusRecord, read_status
 from edge_runtime.errors import EdgeError
 from edge_runtime.lifecycle.store import ModelStore
 from tests.camera.web_camera import WebCamera, jpeg
-from tests.daemon.rig import shelf_picture, write_shelf
+from tests.daemon.rig import noisy, shelf_picture, write_shelf
 from tests.daemon.test_notify import Listener
 from tests.lifecycle.bundles import make_bundle
 
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAM = "import sys; from pathlib import Path; from edge_runtime.daemon.service import serve; sys.exit(serve(Path(sys.argv[1])))"
 PATIENCE_S = 60.0
+
+
+class NoisyCamera(WebCamera):
+    """A network camera whose pictures differ by a sensor's noise; `pixels` is what it sees."""
+
+    def __init__(self) -> None:
+        self.pixels = shelf_picture()
+        self._asked = 0
+        super().__init__()
+
+    @property  # type: ignore[override]
+    def picture(self) -> bytes:
+        self._asked += 1
+        return jpeg(noisy(self.pixels, self._asked))
+
+    @picture.setter
+    def picture(self, raw: bytes) -> None:
+        """The base class begins with a picture of its own."""
 
 
 class Device:
@@ -31,8 +49,7 @@ class Device:
         self.folder = folder
         self.config = folder / "device.toml"
         self.state_dir = folder / "state"
-        self.camera = WebCamera()
-        self.camera.picture = jpeg(shelf_picture())
+        self.camera = NoisyCamera()
         self.systemd = Listener(str(folder / "notify"))
         self.messages: list[str] = []
         self.process: subprocess.Popen[bytes] | None = None

@@ -36,6 +36,12 @@ def shelf_picture(seed: int = 1) -> Image:
     return np.ascontiguousarray(cv2.GaussianBlur(picture, (3, 3), 0), np.uint8)
 
 
+def noisy(picture: Image, seed: int) -> Image:
+    """As a sensor gives it: no two pictures are the same, or the camera counts as frozen."""
+    noise = np.random.default_rng(seed).integers(-2, 3, picture.shape, np.int16)
+    return np.clip(picture.astype(np.int16) + noise, 0, 255).astype(np.uint8)
+
+
 def write_shelf(folder: Path) -> Path:
     """A reference picture and its layout of four slots; the layout's path."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -75,6 +81,7 @@ class MemoryCamera:
 
     def show(self, pixels: Image) -> None:
         sequence = self.frame.sequence + 1 if self.frame else 1
+        pixels = noisy(pixels, sequence) if pixels.any() else pixels
         self.frame = Frame(self.name, sequence, pixels, 1.7e9 + self.clock.now, self.clock.now)
 
     def start(self) -> None:

@@ -17,7 +17,6 @@ from paho.mqtt.enums import CallbackAPIVersion
 from edge_runtime.errors import Unavailable
 from edge_runtime.fleet.local_broker import LocalBroker, find_nats_server
 from edge_runtime.records import Image
-from tests.camera.web_camera import jpeg
 from tests.daemon.device import PATIENCE_S, Device
 from tests.daemon.rig import shelf_picture
 
@@ -95,7 +94,7 @@ def test_a_device_speaks_listens_and_loses_nothing_over_a_brokers_restart(tmp_pa
         reader.until("shelf/a", lambda record: record["counts"] == {"stocked": 4})
         assert reader.until("telemetry")["cameras"]["a"]["frames"] > 0
 
-        device.camera.picture = jpeg(emptied())
+        device.camera.pixels = emptied()
         event = reader.until("event/slot")
         assert (event["slot"], event["was"], event["now"]) == ("s1", "stocked", "empty")
 
@@ -109,7 +108,7 @@ def test_a_device_speaks_listens_and_loses_nothing_over_a_brokers_restart(tmp_pa
 
         broker.kill()
         device.until(lambda record: any(reason.startswith("broker") for reason in record.reasons))
-        device.camera.picture = jpeg(shelf_picture())
+        device.camera.pixels = shelf_picture()
         device.until(lambda record: {slot.state for slot in record.cameras[0].slots} == {"stocked"})
         broker.start()
         back = reader.until("event/slot", lambda record: record["now"] == "stocked")

@@ -44,17 +44,20 @@ def test_drift_goes_on_where_it_was(tmp_path: Path) -> None:
     daemon.open()
     rig.turns(daemon, 8, shelf_picture(), step_s=61.0)
     learned = rig.roster.stations["a"].parts.drift
-    save_drift(tmp_path, "a", learned)
+    save_drift(tmp_path, "a", learned, "model")
     again = DriftMonitor("a")
-    assert restore_drift(tmp_path, "a", again)
+    assert restore_drift(tmp_path, "a", again, "model")
     assert again.to_dict() == learned.to_dict()
+    assert not restore_drift(tmp_path, "a", DriftMonitor("a"), "another model")
 
 
-@pytest.mark.parametrize("raw", [None, b"", b"[]", b"{}", b'{"format":"edge-drift/1","camera":"b"}', b"\xff"])
+@pytest.mark.parametrize(
+    "raw", [None, b"", b"[]", b"{}", b'{"model":"","learned":{"format":"edge-drift/1","camera":"b"}}', b"\xff"]
+)
 def test_a_drift_file_that_is_missing_or_damaged_begins_anew(tmp_path: Path, raw: bytes | None) -> None:
     if raw is not None:
         (tmp_path / "drift").mkdir()
         (tmp_path / "drift" / "a.json").write_bytes(raw)
     fresh = DriftMonitor("a")
-    assert not restore_drift(tmp_path, "a", fresh)
+    assert not restore_drift(tmp_path, "a", fresh, "")
     assert fresh.to_dict() == DriftMonitor("a").to_dict()

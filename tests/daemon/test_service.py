@@ -32,7 +32,7 @@ def test_from_start_to_sigterm_with_two_reloads(device: Device) -> None:
     device.signal(signal.SIGHUP)
     record = device.until(lambda record: record.state == "degraded")
     assert "device.toml:2" in record.reasons[0] and record.device == "dev-1"
-    assert any(message.startswith("RELOADING=1") for message in device.messages)
+    device.until(lambda record: any(message.startswith("RELOADING=1") for message in device.messages))
 
     device.id = "dev-2"
     device.write_config()

@@ -120,7 +120,7 @@ def test_two_pictures_of_one_glance_are_not_two_captures() -> None:
 
 
 def test_a_restart_neither_forgets_nor_announces() -> None:
-    remembered = (SlotStatus("s0", "sku0", State.EMPTY, 0.9, 123.0), SlotStatus("gone", "x", State.LOW, 0.9, 1.0))
+    remembered = (SlotStatus("s0", "sku0", State.EMPTY, 0.9, 123.0), SlotStatus("s1", "another", State.LOW, 0.9, 1.0))
     tracker = ShelfTracker("cam", layout_of(2), THRESHOLDS, remembered=remembered)
     _, statuses, events = tracker.observe(view_of(frame_of(0), 2), scores_of([State.EMPTY, State.EMPTY]))
     assert (statuses[0].state, statuses[0].since) == (State.EMPTY, 123.0)
