@@ -11,12 +11,12 @@ from edge_runtime.simulator import fixtures
 from edge_runtime.simulator.bay import FULL, Bay, SlotPlan, Stock
 from edge_runtime.simulator.geometry import CameraPose, Raster
 from edge_runtime.simulator.packing import foot, sheets
-from edge_runtime.simulator.painting import Patch, level_of, paste, rectangle, seen
+from edge_runtime.simulator.painting import Patch, level_of, paste, rectangle, seen, spread
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Textures:
-    """What a bay's fixtures are made of; BGRA uint8."""
+    """What a bay's fixtures are made of; BGRA uint8, wall and floor BGR."""
 
     panel: Raster
     board: Raster
@@ -44,8 +44,9 @@ def textures(bay: Bay) -> Textures:
         if rng.random() < bay.look.wobblers:
             y = bay.boards[plan.row].y - float(rng.uniform(-0.02, 0.045))
             cards.append((fixtures.wobbler(rng), float(rng.uniform(plan.x0, plan.x1)), y))
+    shadows = [(y + 0.05, y + 0.1 + 0.45 * (b.y - y)) for y, b in zip(bay.ceilings, bay.boards, strict=True)]
     return Textures(
-        fixtures.panel(bay.look, rng, wide, tall),
+        fixtures.panel(bay.look, rng, wide, tall, shadows),
         fixtures.board(bay.look, rng, wide, edge.depth, bay.look.interior),
         rails,
         tuple(cards),
@@ -111,23 +112,21 @@ class Stage:
             paste(canvas, seen(self._camera, sheet.levels, sheet.corners, sheet.gain, border=1))
 
     def _painted_ground(self) -> Raster:
-        """Wall, floor and back panel with the shadows that the boards throw on it."""
+        """Wall, floor and back panel."""
         bay, made = self._bay, self._made
         canvas = np.zeros((self._camera.size[1], self._camera.size[0], 3), np.uint8)
         canvas[:] = bay.look.wall_colour
         depth = bay.boards[0].depth
         x, away = bay.width / 2, depth + bay.look.wall_gap
         size = 2.2 * (abs(self._camera.z) + away)
-        self._on(canvas, made.wall, rectangle(x - size, x + size, bay.height - size, bay.height + 0.35, away))
+        wall = rectangle(x - size, x + size, bay.height - size, bay.height + 0.35, away)
+        spread(canvas, self._camera, made.wall, wall)
         ground = bay.height + 0.3
         before = 0.6 * self._camera.z
-        self._on(canvas, made.floor, level_of(x - size / 2, x + size / 2, ground, before, away + 0.01))
+        floor = level_of(x - size / 2, x + size / 2, ground, before, away + 0.01)
+        spread(canvas, self._camera, made.floor, floor)
         x0, x1 = bay.reach
-        self._on(canvas, made.panel, rectangle(x0, x1, -0.1, bay.height, depth), 1 - 0.8 * bay.look.interior)
-        for top, board in zip(bay.ceilings, bay.boards, strict=True):
-            low = top + 0.45 * (board.y - top)
-            shadow = fixtures.shade(bay.look.board_shadow * 0.8, 0.0)
-            self._on(canvas, shadow, rectangle(x0, x1, top - 0.05, low, depth - 0.001))
+        self._on(canvas, made.panel, rectangle(x0, x1, -0.1, bay.height, depth))
         if bay.look.upright == "back":
             self._posts(canvas, depth - 0.01)
         return canvas

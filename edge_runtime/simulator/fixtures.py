@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 
@@ -13,11 +15,26 @@ PX_PER_M = 700
 """Texture density of fixtures."""
 
 
-def panel(look: Look, rng: np.random.Generator, width: float, height: float) -> Raster:
-    """Back panel, (height, width, 4) BGRA opaque, width and height in metres."""
+Band = tuple[float, float]
+"""From and to, metres below the panel's upper edge."""
+
+
+def panel(look: Look, rng: np.random.Generator, width: float, height: float, shadows: Sequence[Band]) -> Raster:
+    """Back panel, (height, width, 4) BGRA opaque, width and height in metres; boards throw `shadows` on it."""
     w, h = int(width * PX_PER_M), int(height * PX_PER_M)
     picture = _plain(look.panel_colour, w, h)
     picture *= 1 + (designs.noise(rng, h, w, 3)[..., None] - 0.5) * float(rng.uniform(0.02, 0.15))
+    _perforate(look, rng, picture)
+    picture *= 1 - 0.8 * look.interior
+    for top, low in shadows:
+        y0, y1 = max(0, int(top * PX_PER_M)), min(h, int(low * PX_PER_M))
+        picture[y0:y1] *= 1 - 0.8 * look.board_shadow * np.linspace(1, 0, y1 - y0, dtype=np.float32)[:, None, None]
+    return opaque(picture)
+
+
+def _perforate(look: Look, rng: np.random.Generator, picture: Raster) -> None:
+    """Holes, slats, mottles or wires, as the look of the panel has them."""
+    h, w = picture.shape[:2]
     ink = 0.55 if sum(look.panel_colour) > 240 else 1.9
     if look.panel == "pegboard":
         step, radius = int(rng.integers(16, 30)), int(rng.integers(2, 4))
@@ -36,7 +53,6 @@ def panel(look: Look, rng: np.random.Generator, width: float, height: float) -> 
             picture[:, x : x + 2] *= ink
         for y in range(0, h, step * 2):
             picture[y : y + 2] *= ink
-    return opaque(picture)
 
 
 def board(look: Look, rng: np.random.Generator, width: float, depth: float, interior: float) -> Raster:
@@ -108,7 +124,7 @@ def upright(look: Look, rng: np.random.Generator, height: float) -> Raster:
 
 
 def wall(bay: Bay, rng: np.random.Generator) -> Raster:
-    """What is behind and beside the bay: a wall, blurred store, a few lamps."""
+    """What is behind and beside the bay: a wall, blurred store, a few lamps; BGR uint8."""
     w, h = 512, 384
     picture = _plain(bay.look.wall_colour, w, h)
     picture *= 0.7 + 0.6 * designs.noise(rng, h, w, int(rng.integers(2, 6)))[..., None]
@@ -120,11 +136,11 @@ def wall(bay: Bay, rng: np.random.Generator) -> Raster:
     for _ in range(int(rng.integers(0, 3))):
         x, y = int(rng.uniform(0, w)), int(rng.uniform(0, h * 0.25))
         cv2.rectangle(blurred, (x, y), (x + 80, y + 5), (255, 255, 255), -1)
-    return opaque(blurred)
+    return np.clip(blurred, 0, 255).astype(np.uint8)
 
 
 def floor(look: Look, rng: np.random.Generator) -> Raster:
-    """Tiles or plain flooring."""
+    """Tiles or plain flooring, BGR uint8."""
     w, h = 384, 256
     picture = _plain(look.floor_colour, w, h)
     picture *= 0.85 + 0.3 * designs.noise(rng, h, w, 6)[..., None]
@@ -132,7 +148,7 @@ def floor(look: Look, rng: np.random.Generator) -> Raster:
         step = int(rng.integers(24, 64))
         picture[::step] *= 0.7
         picture[:, ::step] *= 0.7
-    return opaque(picture)
+    return np.clip(picture, 0, 255).astype(np.uint8)
 
 
 def shade(top: float, bottom: float) -> Raster:

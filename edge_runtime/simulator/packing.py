@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -65,6 +66,7 @@ def sheets(bay: Bay, plan: SlotPlan, level: StockLevel, camera: CameraPose) -> I
         yield from _faces(pack, place, camera)
 
 
+@lru_cache(maxsize=512)
 def _spacing(bay: Bay, plan: SlotPlan, facing: Facing) -> tuple[float, float, float]:
     """Metres: front row's distance from the edge, row to row, and pack to pack; constant for a slot."""
     rng = np.random.default_rng((bay.seed, digest(plan.id + facing.pack) % 2**31))

@@ -75,6 +75,17 @@ def paste(canvas: Raster, patch: Patch | None) -> None:
     view[:] = cv2.add(cv2.multiply(view, patch.through, scale=1 / 255), patch.colour)
 
 
+def spread(canvas: Raster, camera: CameraPose, texture: Raster, corners: Points) -> None:
+    """Paint a large opaque sheet, BGR uint8; quicker than `paste`, with hard edges."""
+    pixels, depths = project(camera, corners)
+    if depths.min() < _NEAR:
+        return
+    h, w = texture.shape[:2]
+    source = np.array([(0, 0), (w - 1, 0), (w - 1, h - 1), (0, h - 1)], np.float32)
+    matrix = cv2.getPerspectiveTransform(source, pixels.astype(np.float32))
+    cv2.warpPerspective(texture, matrix, camera.size, dst=canvas, borderMode=cv2.BORDER_TRANSPARENT)
+
+
 def _level_for(levels: Sequence[Raster], pixels: Points, border: int) -> Raster:
     """The smallest texture that is not magnified, so that nothing is skipped when it is warped."""
     if len(levels) == 1:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -34,17 +34,17 @@ def random_bay(
     distance = float(rng.uniform(1.25, 3.2)) * max(width, height)
     spare = min(float(rng.uniform(0.1, 0.9)), _SIDE_VIEW_ROOM * distance - width / 2)
     beyond = spare if rng.random() < 0.7 and spare > 0.1 else 0.0
+    whole_opening = rng.random() < 0.75
     slots: list[SlotPlan] = []
     neighbours: list[SlotPlan] = []
-    whole_opening = rng.random() < 0.75
     for row in range(count):
+        shelf = _Shelf(row, ceilings[row], boards[row], packs, share)
         wanted = slots_per_row or int(rng.choice([3, 4, 5, 6, 7, 8, 9], p=[0.14, 0.2, 0.2, 0.18, 0.12, 0.09, 0.07]))
-        opening = (ceilings[row], boards[row])
-        slots += _row(rng, f"r{row}s", row, (0, width), wanted, opening, packs, share, whole_opening)
+        slots += _row(rng, f"r{row}s", shelf, (0, width), wanted, whole_opening)
         if beyond:
             n = max(1, round(wanted * beyond / width))
-            neighbours += _row(rng, f"left{row}-", row, (-beyond, -0.02), n, opening, packs, share, True)
-            neighbours += _row(rng, f"right{row}-", row, (width + 0.02, width + beyond), n, opening, packs, share, True)
+            neighbours += _row(rng, f"left{row}-", shelf, (-beyond, -0.02), n, True)
+            neighbours += _row(rng, f"right{row}-", shelf, (width + 0.02, width + beyond), n, True)
     bay = Bay(
         name,
         int(rng.integers(2**31)),
@@ -71,28 +71,32 @@ def _boards(rng: np.random.Generator, count: int, height: float) -> tuple[tuple[
     return boards, (0.0, *(board.y + board.rail_drop for board in boards[:-1]))
 
 
+@dataclass(frozen=True, slots=True)
+class _Shelf:
+    """One compartment that is to be filled."""
+
+    row: int
+    ceiling: float
+    board: Board
+    packs: PackSet
+    photograph_share: float
+
+
 def _row(
-    rng: np.random.Generator,
-    prefix: str,
-    row: int,
-    span: tuple[float, float],
-    count: int,
-    opening: tuple[float, Board],
-    packs: PackSet,
-    photograph_share: float,
-    whole_opening: bool,
+    rng: np.random.Generator, prefix: str, shelf: _Shelf, span: tuple[float, float], count: int, whole_opening: bool
 ) -> list[SlotPlan]:
-    ceiling, board = opening
+    """`count` slots side by side between two x; their polygons reach up to the ceiling, or only over the packs."""
+    board = shelf.board
     shares = rng.uniform(0.6, 1.5, count)
     edges = span[0] + np.concatenate([[0], np.cumsum(shares / shares.sum())]) * (span[1] - span[0])
-    clear = (board.y - ceiling) * _CLEARANCE
+    clear = (board.y - shelf.ceiling) * _CLEARANCE
     plans = []
     for k in range(count):
         x0, x1 = float(edges[k]), float(edges[k + 1])
-        facing = fit(rng, draw_pack(rng, packs, photograph_share), x1 - x0, clear, board.depth)
+        facing = fit(rng, draw_pack(rng, shelf.packs, shelf.photograph_share), x1 - x0, clear, board.depth)
         tall = facing.height * facing.stack
-        top = ceiling if whole_opening else max(ceiling, board.y - tall * 1.08)
-        plans.append(SlotPlan(f"{prefix}{k}", row, x0, x1, facing, top))
+        top = shelf.ceiling if whole_opening else max(shelf.ceiling, board.y - tall * 1.08)
+        plans.append(SlotPlan(f"{prefix}{k}", shelf.row, x0, x1, facing, top))
     return plans
 
 
@@ -142,6 +146,7 @@ def framed(bay: Bay, camera: CameraPose, margin: float) -> CameraPose:
 
 
 def random_look(rng: np.random.Generator) -> Look:
+    """Materials, shadows and habits that no two bays share."""
     panel = str(rng.choice(["plain", "plain", "pegboard", "slatted", "mottled", "mesh"]))
     grey = float(rng.choice([rng.uniform(25, 90), rng.uniform(90, 170), rng.uniform(170, 240)]))
     board_grey = grey if rng.random() < 0.5 else float(rng.uniform(30, 235))

@@ -12,7 +12,7 @@ from edge_runtime.records import Image, State
 from edge_runtime.simulator.bay import FULL, Bay, SlotPlan, Stock, corners
 from edge_runtime.simulator.compose import stage
 from edge_runtime.simulator.geometry import CameraPose, Points, Raster, homography, lens_maps, project
-from edge_runtime.simulator.light import DAYLIGHT, Lighting, linear, lit
+from edge_runtime.simulator.light import DAYLIGHT, Lighting, lit
 from edge_runtime.simulator.sensor import Sensor, exposed
 from edge_runtime.simulator.shoppers import Occluder, paint_occluder
 
@@ -52,7 +52,7 @@ def render(
         maps = lens_maps(camera.size, camera.k1)
         canvas = cv2.remap(canvas, *maps, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         cover = cv2.remap(cover, *maps, cv2.INTER_LINEAR)
-    picture = exposed(lit(linear(canvas), light), sensor, rng or np.random.default_rng(bay.seed))
+    picture = exposed(lit(canvas, light), sensor, rng or np.random.default_rng(bay.seed))
     hidden = {slot.id: covered_share(bay, slot, camera, cover if occluders else None) for slot in bay.slots}
     return Rendering(picture, homography(bay.reference, camera), hidden)
 

@@ -12,10 +12,7 @@ import numpy as np
 from edge_runtime.records import Image
 from edge_runtime.simulator.conditions import Conditions
 from edge_runtime.simulator.geometry import Raster
-from edge_runtime.simulator.light import GAMMA
 
-_STEPS = 65536
-_ENCODED = np.clip(255 * (np.arange(_STEPS) / (_STEPS - 1)) ** (1 / GAMMA) + 0.5, 0, 255).astype(np.uint8)
 _MID_GREY = 115.0
 _BANK = (1200, 1600)
 NOMINAL_WIDTH = 960.0
@@ -68,10 +65,8 @@ def exposed(scene: Raster, sensor: Sensor, rng: np.random.Generator) -> Image:
 
 
 def encoded(scene: Raster) -> Image:
-    """Linear light -> uint8 with gamma; above 1 saturates."""
-    steps = np.clip(scene, 0, 1)
-    steps *= _STEPS - 1
-    return np.take(_ENCODED, steps.astype(np.uint16))
+    """Linear light, float32 and not negative -> uint8 with the gamma of `light.GAMMA`; above 1 saturates."""
+    return np.asarray(cv2.convertScaleAbs(cv2.sqrt(scene), alpha=255), np.uint8)
 
 
 def jpeg(picture: Image, quality: int) -> bytes:
@@ -100,7 +95,7 @@ def _bank() -> Raster:
 
 
 def _noisy(picture: Image, snr_db: float, rng: np.random.Generator) -> Image:
-    """Add noise of even strength: shot noise goes with the root of the light, which gamma evens out again."""
+    """Add noise of even strength: shot noise goes with the root of the light, which the root of gamma evens out again."""
     sigma = _MID_GREY / 10 ** (snr_db / 20)
     height, width = picture.shape[:2]
     bank = _bank()

@@ -14,6 +14,8 @@ from edge_runtime.simulator.planning import fit
 HABITS = StockHabits()
 _LEAST_RECESS = 0.08
 """Metres: what stands closer to the rail than this after the front has sold still looks stocked."""
+_MOST_RECESS = 0.25
+"""Metres: what stands further back hides behind its neighbours as soon as the camera is not straight in front."""
 _LEAST_VISIBLE = 0.5
 
 
@@ -45,7 +47,7 @@ def random_level(rng: np.random.Generator, bay: Bay, plan: SlotPlan, habits: Sto
     facing = level.other or plan.facing
     if drawn < habits.empty + habits.low:
         depth = bay.boards[plan.row].depth
-        level = low_level(bay, plan, level, float(rng.uniform(0.2, 0.75)) * depth)
+        level = low_level(bay, plan, level, depth * float(0.2 + 0.4 * rng.beta(1.0, 1.5)))
     if rng.random() < habits.disorder:
         return _disordered(rng, level, facing.count, facing.stack)
     return level
@@ -57,7 +59,7 @@ def low_level(bay: Bay, plan: SlotPlan, level: StockLevel, recess: float) -> Sto
     Where the commissioned camera could not see the rest at all the level comes back as it was.
     """
     facing, depth = level.other or plan.facing, bay.boards[plan.row].depth
-    recess = min(max(recess, _LEAST_RECESS), depth - facing.depth)
+    recess = min(max(recess, _LEAST_RECESS), _MOST_RECESS, depth - facing.depth)
     if _visible(bay, plan, facing, recess) < _LEAST_VISIBLE:
         recess = _LEAST_RECESS
         if _visible(bay, plan, facing, recess) < _LEAST_VISIBLE:

@@ -15,7 +15,7 @@ SILENT = Sensor(snr_db=90)
 
 
 def _shot(light: Lighting, sensor: Sensor = SILENT, picture: np.ndarray = GREY) -> np.ndarray:
-    return exposed(lit(linear(picture), light), sensor, np.random.default_rng(0))
+    return exposed(lit(picture, light), sensor, np.random.default_rng(0))
 
 
 def test_plain_light_and_a_silent_sensor_change_nothing() -> None:
