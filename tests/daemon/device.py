@@ -82,6 +82,10 @@ class Device:
         )
 
     def start(self) -> None:
+        self.launch([sys.executable, "-c", PROGRAM])
+
+    def launch(self, command: list[str]) -> None:
+        """Start the process by a command that takes the configuration as its last argument."""
         self.write_config()
         environment = os.environ | {
             "NOTIFY_SOCKET": str(self.folder / "notify"),
@@ -91,9 +95,7 @@ class Device:
         }
         environment.pop("WATCHDOG_PID", None)
         with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-c", PROGRAM, str(self.config)], env=environment, stderr=log, stdout=log
-            )
+            self.process = subprocess.Popen([*command, str(self.config)], env=environment, stderr=log, stdout=log)
 
     def signal(self, number: signal.Signals) -> None:
         assert self.process is not None

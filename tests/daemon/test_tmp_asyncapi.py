@@ -1,0 +1,130 @@
+"""The whole device against a real broker: states and events come out, commands come in, nothing is lost over a restart."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import paho.mqtt.client as paho
+import pytest
+from paho.mqtt.enums import CallbackAPIVersion
+
+from edge_runtime.errors import Unavailable
+from edge_runtime.fleet.local_broker import LocalBroker, find_nats_server
+from edge_runtime.records import Image
+from tests.daemon.device import PATIENCE_S, Device
+from tests.daemon.rig import shelf_picture
+
+pytestmark = pytest.mark.integration
+ROOT = "edge/v1/store/dev-1/"
+
+
+class Reader:
+    """An independent, durable subscriber that keeps everything it hears, by topic below the device's root."""
+
+    def __init__(self, port: int) -> None:
+        self.heard: list[tuple[str, dict[str, Any]]] = []
+        self._heard_one = threading.Condition()
+        self.client = paho.Client(CallbackAPIVersion.VERSION2, "reader", clean_session=False)
+        self.client.on_connect = lambda client, *_: client.subscribe("edge/v1/#", 1)
+        self.client.on_message = self._arrived
+        self.client.reconnect_delay_set(1, 1)
+        self.client.connect("127.0.0.1", port)
+        self.client.loop_start()
+
+    def _arrived(self, client: paho.Client, data: object, message: paho.MQTTMessage) -> None:
+        with self._heard_one:
+            if message.payload:
+                check_safely(message.topic, message.payload); self.heard.append((message.topic.removeprefix(ROOT), json.loads(message.payload)))
+            self._heard_one.notify_all()
+
+    def until(self, topic: str, holds: Callable[[dict[str, Any]], bool] = lambda record: True) -> dict[str, Any]:
+        until_s = time.monotonic() + PATIENCE_S
+        with self._heard_one:
+            while time.monotonic() < until_s:
+                for name, record in reversed(self.heard):
+                    if name == topic and holds(record):
+                        return record
+                self._heard_one.wait(0.5)
+        raise AssertionError(f"{topic} never came; heard {[name for name, _ in self.heard]}")
+
+    def command(self, verb: str, number: int, **args: object) -> dict[str, Any]:
+        """Send a command; its final receipt."""
+        now = time.time()
+        record = {"id": f"c{number}", "verb": verb, "audience": "store/dev-1", "seq": number, "args": args}
+        record |= {"issued_at": now, "expires_at": now + 60}
+        self.client.publish(f"{ROOT}cmd/{verb}", json.dumps(record), 1)
+        return self.until(f"resp/{verb}", lambda r: r["id"] == f"c{number}" and r["state"] != "accepted")
+
+    def close(self) -> None:
+        self.client.disconnect()
+        self.client.loop_stop()
+
+
+def emptied() -> Image:
+    """The shelf with its second slot bare, as the test model sees it."""
+    picture = shelf_picture().copy()
+    picture[35:195, 90:150] = 255 - picture[35:195, 90:150]
+    return np.ascontiguousarray(picture)
+
+
+@pytest.fixture
+def broker(tmp_path: Path) -> Iterator[LocalBroker]:
+    try:
+        find_nats_server()
+    except Unavailable as fault:
+        pytest.skip(str(fault))
+    with LocalBroker(tmp_path / "broker") as running:
+        yield running
+
+
+def test_a_device_speaks_listens_and_loses_nothing_over_a_brokers_restart(tmp_path: Path, broker: LocalBroker) -> None:
+    with Device(tmp_path / "device") as device:
+        reader = Reader(broker.port)
+        device.extra = f'[mqtt]\nurl = "{broker.url}"\ncommands = "unsigned"\n[telemetry]\ninterval_s = 1\n'
+        device.start()
+        assert reader.until("availability")["state"] == "online"
+        assert reader.until("info")["cameras"]["a"]["slots"] == 4
+        reader.until("status", lambda record: record["state"] == "ok")
+        reader.until("shelf/a", lambda record: record["counts"] == {"stocked": 4})
+        assert reader.until("telemetry")["cameras"]["a"]["frames"] > 0
+
+        device.camera.pixels = emptied()
+        event = reader.until("event/slot")
+        assert (event["slot"], event["was"], event["now"]) == ("s1", "stocked", "empty")
+
+        assert reader.command("ping", 1)["state"] == "succeeded"
+        shot = reader.command("snapshot", 2, camera="a")
+        assert shot["state"] == "succeeded" and reader.until("snapshot/a")["width"] == shot["result"]["width"]
+        assert reader.command("snapshot", 3, camera="b")["state"] == "refused"
+        rolled = reader.command("model.rollback", 4, why="test")
+        assert rolled["result"]["version"] == "1.0.0"
+        assert reader.until("event/model")["now"] == "1.0.0"
+
+        broker.kill()
+        device.until(lambda record: any(reason.startswith("broker") for reason in record.reasons))
+        device.camera.pixels = shelf_picture()
+        device.until(lambda record: {slot.state for slot in record.cameras[0].slots} == {"stocked"})
+        broker.start()
+        back = reader.until("event/slot", lambda record: record["now"] == "stocked")
+        assert back["slot"] == "s1"
+
+        device.until(lambda record: record.state == "ok")
+        assert device.end() == 0
+        assert reader.until("availability", lambda record: record["state"] == "offline")["reason"] == "stopped"
+        events = [record["id"] for name, record in reader.heard if name == "event/slot"]
+        assert len(set(events)) == 2
+        reader.close()
+BAD=[]
+def check_safely(t,p):
+    from telemetry.asyncapi import check
+    import jsonschema
+    try: check(t,p)
+    except Exception as e: BAD.append((t,p[:1500],str(e)[:500]))
+def test_z():
+    assert not BAD
