@@ -2,7 +2,8 @@
 
 What is known about a slot is its last certain answer (`stocked`, `low`, `empty`). A shopper, a dark minute or a lost
 camera hides it but does not erase it: the published state becomes `blocked` or `unknown` only after that has lasted,
-and the known answer returns, with its old `since`, when the slot is seen again. Event kinds: `slot` for a change
+and the known answer returns, with its old `since`, when the slot is seen again. At the start the first sure picture is
+published at once, but only what two pictures agree on is known: until then a correction is no event. Event kinds: `slot` for a change
 between answers, `sight` for one slot that went out of or came into sight, `camera` for a whole view that did.
 """
 
@@ -31,7 +32,7 @@ from edge_runtime.shelf.reading import UNSURE, read_slots
 from edge_runtime.shelf.sight import Sight, SightSettings
 
 STARTING = "starting"
-"""Reason of a slot that has not had enough pictures for its first answer."""
+"""Reason of a slot that has not had a sure picture yet."""
 IN_SIGHT = "ok"
 """What a `camera` event calls a view that can be used."""
 _FRESH = 0.3
@@ -59,13 +60,15 @@ def make_event(frame: Frame, kind: str, slot: str, was: str, now: str, confidenc
 class _SlotTracker:
     """One slot over time."""
 
-    __slots__ = ("_confidence", "_evidence", "_known", "_sight", "_since", "_slot")
+    __slots__ = ("_confidence", "_evidence", "_first", "_known", "_sight", "_since", "_slot")
 
     def __init__(self, slot: Slot, settings: TrackerSettings, remembered: SlotStatus | None) -> None:
         self._slot = slot
         self._evidence = Evidence(settings.evidence)
         self._sight = Sight(settings.sight)
         self._known: State | None = None
+        self._first = State.UNKNOWN
+        """What is published while nothing is known."""
         self._confidence = self._since = 0.0
         if remembered is not None and remembered.state in ANSWERS:
             self._known = remembered.state
@@ -74,6 +77,8 @@ class _SlotTracker:
     def observe(self, reading: SlotReading, frame: Frame, telling: bool) -> Iterator[Event]:
         """Take one reading. `telling` is False where the whole view, not this slot, is the matter."""
         known = self._known
+        if known is None:
+            self._begin(reading, frame)
         weighable = reading.state in ANSWERS or reading.reason == UNSURE
         if weighable and self._weigh(reading, frame) and known is not None:
             yield self._event(frame, "slot", known, self._known or known, self._since)
@@ -92,7 +97,8 @@ class _SlotTracker:
         if hidden is not None:
             return SlotStatus(slot.id, slot.sku, State(hidden[0]), self._confidence, self._sight.since, hidden[1])
         if self._known is None:
-            return SlotStatus(slot.id, slot.sku, State.UNKNOWN, 0.0, self._since or frame.captured_at, STARTING)
+            reason = STARTING if self._first is State.UNKNOWN else ""
+            return SlotStatus(slot.id, slot.sku, self._first, self._confidence, self._since, reason)
         return SlotStatus(slot.id, slot.sku, self._known, self._confidence, self._since)
 
     def _weigh(self, reading: SlotReading, frame: Frame) -> bool:
@@ -103,9 +109,14 @@ class _SlotTracker:
             self._confidence = reading.scores[change.state]
         elif self._known is not None:
             self._confidence += _FRESH * (reading.scores[self._known] - self._confidence)
-        elif not self._since:
-            self._since = frame.captured_at
         return change is not None
+
+    def _begin(self, reading: SlotReading, frame: Frame) -> None:
+        """Publish what the newest sure picture says, as long as nothing better is known."""
+        if not self._since or (reading.state in ANSWERS and reading.state is not self._first):
+            self._since = frame.captured_at
+        if reading.state in ANSWERS:
+            self._first, self._confidence = reading.state, reading.confidence
 
     def _event(self, frame: Frame, kind: str, was: str, now: str, since: float) -> Event:
         return make_event(frame, kind, self._slot.id, str(was), str(now), self._confidence, since)

@@ -26,10 +26,23 @@ def settled(state: State = S, **options: object) -> Scene:
     return scene
 
 
-def test_the_first_answer_needs_two_pictures_and_is_no_event() -> None:
+def test_the_first_picture_is_published_at_once_and_is_no_event() -> None:
     scene = Scene()
-    assert scene.show(S, S) == [U, S]
+    assert scene.show(S, S) == [S, S]
     assert scene.events == []
+
+
+def test_a_first_picture_that_was_wrong_is_corrected_without_an_event() -> None:
+    scene = Scene()
+    assert scene.show(E, S, S, S) == [E, S, S, S]
+    assert scene.events == []
+    assert scene.statuses[0].since == frame_of(1).captured_at
+
+
+def test_a_slot_without_a_sure_picture_is_starting() -> None:
+    scene = Scene()
+    assert scene.show(U, U) == [U, U]
+    assert scene.statuses[0].reason == "starting"
 
 
 @given(answers, answers)
@@ -124,7 +137,7 @@ def test_a_restart_neither_forgets_nor_announces() -> None:
     tracker = ShelfTracker("cam", layout_of(2), THRESHOLDS, remembered=remembered)
     _, statuses, events = tracker.observe(view_of(frame_of(0), 2), scores_of([State.EMPTY, State.EMPTY]))
     assert (statuses[0].state, statuses[0].since) == (State.EMPTY, 123.0)
-    assert statuses[1].state is State.UNKNOWN and statuses[1].reason == "starting"
+    assert statuses[1].since == frame_of(0).captured_at
     assert events == ()
 
 
