@@ -7,10 +7,9 @@ import shutil
 import signal
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
-from types import FrameType
+from types import FrameType, TracebackType
 from typing import TYPE_CHECKING
 
 from edge_runtime.cli.output import STATE_COLOURS, add_json, add_verb, complain, emit, paint, say, watched
@@ -57,15 +56,15 @@ def _demo(args: argparse.Namespace) -> int:
         default_bundle()
     if not args.json:
         say("opening a simulated store, a broker and the daemon ...")
-    with tempfile.TemporaryDirectory(prefix="edge-runtime-demo-") as folder, _stoppable():
+    with _Signals() as signals, tempfile.TemporaryDirectory(prefix="edge-runtime-demo-") as folder:
         with Stage(Path(folder), args.model, view=not args.no_view, port=args.port) as stage:
             began_s = time.monotonic()
             with suppress(KeyboardInterrupt):
                 _watch(stage, began_s + args.duration, args)
             duration_s = time.monotonic() - began_s
-            with _undisturbed():
-                stage.stop_daemon()
-                summary = _summary(stage) | {"duration_s": round(duration_s, 1)}
+            signals.ignore()
+            stage.stop_daemon()
+            summary = _summary(stage) | {"duration_s": round(duration_s, 1)}
         if args.json:
             emit(summary)
         else:
@@ -73,29 +72,28 @@ def _demo(args: argparse.Namespace) -> int:
     return _verdict(summary)
 
 
-@contextmanager
-def _stoppable() -> Iterator[None]:
-    """SIGTERM ends the demo as Ctrl-C does."""
+class _Signals:
+    """SIGTERM ends the demo as Ctrl-C does; once it is ending, neither disturbs, so that no process stays behind."""
 
-    def stop(number: int, frame: FrameType | None) -> None:
+    def __enter__(self) -> _Signals:
+        self._before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+        signal.signal(signal.SIGTERM, self._stop)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def ignore(self) -> None:
+        """From now on."""
+        for number in self._before:
+            signal.signal(number, signal.SIG_IGN)
+
+    @staticmethod
+    def _stop(number: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-@contextmanager
-def _undisturbed() -> Iterator[None]:
-    """A second Ctrl-C must not leave a process behind."""
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN), signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before[0])
-        signal.signal(signal.SIGTERM, before[1])
 
 
 def _watch(stage: Stage, until_s: float, args: argparse.Namespace) -> None:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Callable, Sequence
 from typing import cast
 
 from edge_runtime import __version__
 from edge_runtime.cli import cameras, configuration, demo, doctor, infer, models, replay, service
-from edge_runtime.cli.output import complain
+from edge_runtime.cli.output import complain, silence
 from edge_runtime.errors import EXIT_OK, EdgeError
 
 EXIT_INTERRUPTED = 130
@@ -56,9 +55,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
     except BrokenPipeError:
-        # The reader has what it wanted; Python must not complain again when it flushes at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return EXIT_OK
+        silence()
+        return EXIT_OK  # the reader has what it wanted
     return code
 
 

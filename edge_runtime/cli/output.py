@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, TypeAlias
+
+from edge_runtime.errors import Unavailable
 
 if TYPE_CHECKING:
     Verbs: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
@@ -34,12 +37,12 @@ def add_json(parser: argparse.ArgumentParser) -> None:
 
 def emit(record: Mapping[str, object]) -> None:
     """One JSON object as a line, at once."""
-    print(json.dumps(record, ensure_ascii=False, separators=(",", ":"), allow_nan=False), flush=True)
+    _write(json.dumps(record, ensure_ascii=False, separators=(",", ":"), allow_nan=False))
 
 
 def say(text: str = "") -> None:
     """A line for a person on standard output."""
-    print(text, flush=True)
+    _write(text)
 
 
 def complain(text: str) -> None:
@@ -73,6 +76,23 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]], colours: Mapping
             ]
         shown.append("  ".join(cells))
     return "\n".join(shown)
+
+
+def silence() -> None:
+    """Send the rest of standard output nowhere, so that Python does not complain again when it flushes at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _write(text: str) -> None:
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        raise
+    except OSError as fault:
+        silence()
+        raise Unavailable(
+            f"standard output can not be written: {fault.strerror}", "Make room, or write somewhere else"
+        ) from None
 
 
 def _coloured() -> bool:

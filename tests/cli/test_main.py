@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -49,6 +50,14 @@ def test_a_reader_that_goes_away_is_no_failure(site: Site) -> None:
         started.stdout.close()
         assert started.stderr.read() == b""
         assert started.wait(30) == 0
+
+
+def test_a_full_disk_under_standard_output_is_told(site: Site) -> None:
+    call = command("infer", "--layout", site.layout, site.full, "--model", site.bundle, "--json")
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(call, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert (done.returncode, done.stderr.count("\n")) == (69, 1), done.stderr
+    assert "No space left on device. Make room" in done.stderr
 
 
 def test_an_interrupt_ends_quietly(site: Site) -> None:

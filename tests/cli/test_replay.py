@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import cv2
+import numpy as np
 import pytest
 
 from .conftest import Run, Site, shelf
@@ -14,11 +15,14 @@ EVENT_KEYS = ["t", "camera", "slot", "from", "to", "confidence", "id"]
 
 @pytest.fixture(scope="module")
 def stills(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Twenty stills; from the eighth on, slot r1s2 is empty."""
+    """Twenty stills with a camera's noise; from the eighth on, slot r1s2 is empty."""
     folder = tmp_path_factory.mktemp("stills")
     pictures = [shelf(), shelf(("r1s2",))]
+    draw = np.random.default_rng(3)
     for number in range(20):
-        cv2.imwrite(str(folder / f"{number:03d}.jpg"), pictures[number >= 8])
+        noise = draw.normal(0, 2, pictures[0].shape).astype(np.int16)
+        seen = np.clip(pictures[number >= 8] + noise, 0, 255).astype(np.uint8)
+        cv2.imwrite(str(folder / f"{number:03d}.jpg"), seen)
     return folder
 
 
