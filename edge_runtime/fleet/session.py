@@ -126,10 +126,10 @@ class Session:
             raise ConnectFault(Cause.TLS, f"TLS with {address} failed: {fault.reason or fault}") from None
         except TimeoutError:
             raise ConnectFault(Cause.UNREACHABLE, f"the broker at {address} does not answer") from None
-        except OSError as fault:
+        except (OSError, UnicodeError) as fault:  # UnicodeError: a host name that DNS can not hold
             raise ConnectFault(
                 Cause.UNREACHABLE,
-                f"the broker at {address} can not be reached: {fault.strerror or fault}",
+                f"the broker at {address} can not be reached: {getattr(fault, 'strerror', None) or fault}",
                 "Check [mqtt] url and the network; the device goes on without it",
             ) from None
         self._client.loop_start()

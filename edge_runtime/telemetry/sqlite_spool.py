@@ -13,17 +13,17 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
 from edge_runtime.errors import TryAgain
+from edge_runtime.telemetry.quarantine import set_aside
 from edge_runtime.telemetry.spool import Entry, Grade, SpoolCounts, SpoolLimits, check_batch
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
-QUARANTINED_KEPT = 1
-"""Corrupt files kept for a look; older ones are deleted, for they fill the disk."""
 _DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS entry(
@@ -33,6 +33,18 @@ CREATE INDEX IF NOT EXISTS entry_by_grade ON entry(grade, seq);
 CREATE TABLE IF NOT EXISTS figure(name TEXT PRIMARY KEY, value REAL NOT NULL);
 PRAGMA user_version=1;
 """
+
+
+@dataclass(slots=True)
+class _Load:
+    """Entries of one grade, and what they cost."""
+
+    entries: int = 0
+    bytes: int = 0
+
+    def add(self, entries: int, size: int) -> None:
+        self.entries += entries
+        self.bytes += size
 
 
 class SqliteSpool:
@@ -52,7 +64,8 @@ class SqliteSpool:
         self._out_last: dict[Grade, int] = {}
         """The youngest entry of each grade that is out."""
         self._changes = 0
-        self._bytes: dict[Grade, int] = {}
+        self._load: dict[Grade, _Load] = {}
+        """What the file holds, kept along: counting it anew reads the whole file. Empty: not known."""
         self._tally: Counter[str] = Counter()
         """Counted in the step under way; becomes part of `figure` with its commit."""
         with self._lock:
@@ -125,7 +138,7 @@ class SqliteSpool:
         except BaseException:
             with suppress(sqlite3.Error):
                 db.execute("ROLLBACK")
-            self._bytes.clear()
+            self._load.clear()
             raise
         return result
 
@@ -167,11 +180,11 @@ class SqliteSpool:
             raise
         self._lived_before_s = float(lived[0]) if lived else 0.0
         self._opened_s = self._clock()
-        self._bytes.clear()
+        self._load.clear()
         return db
 
     def _begin_afresh(self) -> sqlite3.Connection:
-        _set_aside(self._path)
+        set_aside(self._path)
         db = self._open()
         db.execute("INSERT INTO figure VALUES('quarantined_file', 1)")
         return db
@@ -181,11 +194,12 @@ class SqliteSpool:
     def _lived_s(self) -> float:
         return self._lived_before_s + self._clock() - self._opened_s
 
-    def _used(self) -> dict[Grade, int]:
-        if not self._bytes:
-            rows = self._db.execute("SELECT grade, SUM(cost) FROM entry GROUP BY grade").fetchall()
-            self._bytes = dict.fromkeys(Grade, 0) | {Grade(grade): cost for grade, cost in rows}
-        return self._bytes
+    def _loads(self) -> dict[Grade, _Load]:
+        if not self._load:
+            self._load = {grade: _Load() for grade in Grade}
+            for grade, entries, size in self._db.execute("SELECT grade, COUNT(*), SUM(cost) FROM entry GROUP BY grade"):
+                self._load[Grade(grade)] = _Load(entries, size)
+        return self._load
 
     def _keep(self, entry: Entry) -> bool:
         if self._db.execute("SELECT 1 FROM entry WHERE id=?", (entry.id,)).fetchone():
@@ -201,59 +215,60 @@ class SqliteSpool:
             "INSERT INTO entry(id, grade, topic, payload, cost, born_s) VALUES(?,?,?,?,?,?)",
             (entry.id, int(entry.grade), entry.topic, entry.payload, entry.cost, self._lived_s()),
         )
-        self._used()[entry.grade] += entry.cost
+        self._loads()[entry.grade].add(1, entry.cost)
         return True
 
     def _fits(self, entry: Entry) -> bool:
-        used = self._used()
-        if sum(used.values()) + entry.cost > self._limits.max_bytes:
+        loads = self._loads()
+        if sum(load.bytes for load in loads.values()) + entry.cost > self._limits.max_bytes:
             return False
-        return entry.grade is Grade.EVENT or used[entry.grade] + entry.cost <= self._limits.of(entry.grade)
+        return entry.grade is Grade.EVENT or loads[entry.grade].bytes + entry.cost <= self._limits.of(entry.grade)
 
     def _evict_for(self, grade: Grade) -> bool:
         """Drop the oldest entry that may go for one of `grade`. A batch that is out always holds the oldest of its grade."""
         for kind in (Grade.TELEMETRY, Grade.EVENT) if grade is Grade.EVENT else (Grade.TELEMETRY,):
-            row = self._db.execute(
-                "SELECT seq, cost FROM entry WHERE grade=? AND seq>? ORDER BY seq LIMIT 1",
-                (int(kind), self._out_last.get(kind, 0)),
-            ).fetchone()
-            if row:
-                self._db.execute("DELETE FROM entry WHERE seq=?", (row[0],))
-                self._used()[kind] -= row[1]
+            row = self._oldest_of(kind, after=self._out_last.get(kind, 0))
+            if row is not None:
+                self._forget(kind, row[0], row[1])
                 self._tally[f"{kind.label}_full"] += 1
                 return True
         return False
 
+    def _oldest_of(self, grade: Grade, after: int = 0) -> tuple[int, int, float] | None:
+        """(seq, cost, born_s) of the oldest entry of a grade behind `after`."""
+        row: tuple[int, int, float] | None = self._db.execute(
+            "SELECT seq, cost, born_s FROM entry WHERE grade=? AND seq>? ORDER BY seq LIMIT 1", (int(grade), after)
+        ).fetchone()
+        return row
+
+    def _forget(self, grade: Grade, seq: int, cost: int) -> None:
+        self._db.execute("DELETE FROM entry WHERE seq=?", (seq,))
+        self._loads()[grade].add(-1, -cost)
+
     def _oldest(self, limit: int) -> list[tuple[int, Entry]]:
         for grade in Grade:
-            gone = self._db.execute(
-                "DELETE FROM entry WHERE grade=? AND born_s<?",
-                (int(grade), self._lived_s() - self._limits.age_s(grade)),
-            ).rowcount
-            if gone:
-                self._tally[f"{grade.label}_age"] += gone
-                self._bytes.clear()
+            oldest_s = self._lived_s() - self._limits.age_s(grade)
+            while (row := self._oldest_of(grade)) is not None and row[2] < oldest_s:
+                self._forget(grade, row[0], row[1])
+                self._tally[f"{grade.label}_age"] += 1
         rows = self._db.execute(
             "SELECT seq, id, grade, topic, payload FROM entry ORDER BY grade, seq LIMIT ?", (limit,)
         ).fetchall()
         return [(seq, Entry(key, Grade(grade), topic, payload)) for seq, key, grade, topic, payload in rows]
 
     def _delete(self, keys: Iterable[str]) -> None:
-        self._db.executemany("DELETE FROM entry WHERE id=?", [(key,) for key in keys])
-        self._bytes.clear()
+        for key in keys:
+            row = self._db.execute("SELECT seq, grade, cost FROM entry WHERE id=?", (key,)).fetchone()
+            if row is not None:
+                self._forget(Grade(row[1]), row[0], row[2])
 
     def _counts(self) -> SpoolCounts:
-        waiting = dict(self._db.execute("SELECT grade, COUNT(*) FROM entry GROUP BY grade").fetchall())
         figures = dict(self._db.execute("SELECT name, value FROM figure ORDER BY name").fetchall())
         figures.pop("lived_s", None)
         accepted = int(figures.pop("accepted", 0))
-        return SpoolCounts(
-            waiting.get(int(Grade.EVENT), 0),
-            waiting.get(int(Grade.TELEMETRY), 0),
-            sum(self._used().values()),
-            accepted,
-            {reason: int(n) for reason, n in figures.items()},
-        )
+        events, telemetry = self._loads()[Grade.EVENT], self._loads()[Grade.TELEMETRY]
+        dropped = {reason: int(n) for reason, n in figures.items()}
+        return SpoolCounts(events.entries, telemetry.entries, events.bytes + telemetry.bytes, accepted, dropped)
 
     def _write_tally(self) -> None:
         if not self._db.total_changes > self._changes and not self._tally:
@@ -274,14 +289,3 @@ def _damage(text: str) -> sqlite3.DatabaseError:
     fault = sqlite3.DatabaseError(text)
     fault.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
     return fault
-
-
-def _set_aside(path: Path) -> None:
-    """Rename the damaged file, and forget older ones. Its journal goes with it: it belongs to no other file."""
-    old = sorted(path.parent.glob(f"{path.name}.corrupt-*"), key=lambda p: int(p.suffix.rpartition("-")[2]))
-    number = int(old[-1].suffix.rpartition("-")[2]) + 1 if old else 1
-    path.replace(path.with_name(f"{path.name}.corrupt-{number}"))
-    for tail in ("-wal", "-shm"):
-        path.with_name(path.name + tail).unlink(missing_ok=True)
-    for stale in old[: len(old) + 1 - QUARANTINED_KEPT]:
-        stale.unlink(missing_ok=True)

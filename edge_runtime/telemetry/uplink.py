@@ -12,7 +12,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from edge_runtime.errors import TryAgain
 from edge_runtime.telemetry.publisher import Delivery, Publisher, Receipt
@@ -109,9 +109,15 @@ class Uplink:
         self._wake.set()
 
     def counts(self) -> UplinkCounts:
-        """The spool's part is at most a second old: asking it may wait for the disk, and the loop must not."""
+        """The spool's part is at most a second old: asking it may wait for the disk, and the loop must not.
+
+        What the inbox dropped is among the dropped, as `inbox_full`.
+        """
+        spool = self._spool_counts
+        if self._inbox_dropped:
+            spool = replace(spool, dropped={**spool.dropped, "inbox_full": self._inbox_dropped})
         return UplinkCounts(
-            self._sent, self._acknowledged, self._retained_said, self._inbox_dropped, self._spool_counts, self._events
+            self._sent, self._acknowledged, self._retained_said, self._inbox_dropped, spool, self._events
         )
 
     def start(self) -> None:

@@ -286,6 +286,16 @@ def test_a_start_without_a_broker_is_calm_and_connects_when_one_comes(
     assert called == [1]
 
 
+@pytest.mark.parametrize("host", ["no-such-host.invalid", "a" * 70 + ".invalid", "a..b"])
+def test_a_host_that_does_not_exist_is_named_and_tried_again(host: str) -> None:
+    link = linked(f"mqtt://{host}")
+    link.start()
+    wait_until(lambda: link._failures >= 2, "two attempts")
+    assert link.cause is Cause.UNREACHABLE
+    assert host in link.problem
+    link.stop()
+
+
 def test_something_that_is_no_broker_is_named() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         settings = MqttSettings(f"mqtt://127.0.0.1:{server.getsockname()[1]}", "box", connect_timeout_s=0.2)

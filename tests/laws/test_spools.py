@@ -246,7 +246,7 @@ def machine(name: str) -> type[RuleBasedStateMachine]:
 
 @pytest.mark.parametrize("name", SPOOLS)
 def test_any_order_of_calls(name: str) -> None:
-    examples = 40 if name in DURABLE else 150
+    examples = 25 if name in DURABLE else 150
     run_state_machine_as_test(
         machine(name),
         settings=settings(

@@ -9,7 +9,7 @@ from pathlib import Path
 from fleet.memory_broker import MemoryBroker, MemoryLink
 
 from edge_runtime.errors import TryAgain
-from edge_runtime.telemetry.spool import Entry, Grade, MemorySpool
+from edge_runtime.telemetry.spool import Entry, Grade, MemorySpool, SpoolLimits
 from edge_runtime.telemetry.sqlite_spool import SqliteSpool
 from edge_runtime.telemetry.uplink import Uplink, UplinkSettings
 
@@ -112,6 +112,34 @@ def test_the_backlog_goes_out_at_a_limited_rate() -> None:
     assert len(ids(broker)) == 200
 
 
+def test_72_hours_without_a_network() -> None:
+    """Bounded, newest status first, every event, then as many of the newest figures as there was room for."""
+    broker, clock = MemoryBroker(), Clock()
+    link = MemoryLink(broker)
+    limits = SpoolLimits(max_bytes=600_000, telemetry_share=0.5)
+    uplink = Uplink(link, MemorySpool(limits, clock), UplinkSettings(per_s=50.0), clock)
+    for n in range(72 * 30):
+        clock.now_s += 120.0
+        uplink.retain("t/status", f"status {n}".encode(), first=True)
+        uplink.offer(Entry(f"f{n}", Grade.TELEMETRY, "t/telemetry", json.dumps({"id": f"f{n}"}).encode() + b" " * 900))
+        if n % 5 == 0:
+            uplink.offer(event(n))
+        uplink.step()
+        assert uplink.counts().spool.bytes <= limits.max_bytes
+    link.connect()
+    began_s = clock.now_s
+    while uplink.counts().spool.events + uplink.counts().spool.telemetry or clock.now_s - began_s < 3.0:
+        uplink.step()
+        clock.now_s += 0.1
+        assert clock.now_s - began_s < 60.0
+    assert broker.published[0].payload == b"status 2159"
+    assert ids(broker) == [f"e{n}" for n in range(0, 2160, 5)]
+    figures = [json.loads(m.payload)["id"] for m in broker.published if m.topic == "t/telemetry"]
+    assert figures == [f"f{n}" for n in range(2160 - len(figures), 2160)]
+    assert uplink.counts().spool.dropped == {"telemetry_full": 2160 - len(figures)}
+    assert clock.now_s - began_s >= (432 + len(figures) - 32) / 50.0
+
+
 def test_a_message_that_can_never_be_sent_does_not_hold_up_the_others() -> None:
     broker, link, uplink, clock = parts()
     link.connect()
@@ -130,6 +158,7 @@ def test_a_full_inbox_drops_its_oldest_and_counts_them() -> None:
     settle(uplink, clock)
     assert ids(broker)[0] == "e5"
     assert uplink.counts().inbox_dropped == 5
+    assert uplink.counts().spool.dropped == {"inbox_full": 5}
 
 
 def test_a_spool_that_fails_keeps_the_messages_in_the_inbox() -> None:
