@@ -17,7 +17,9 @@ from tests.daemon.test_broker import Reader, broker, emptied
 __all__ = ["broker"]
 pytestmark = pytest.mark.integration
 
-FULL = "mount -t tmpfs -o size=4m tmpfs {state} && cp -r {kept}/. {state} && (head -c 8M /dev/zero > {state}/fill || true)"
+FULL = (
+    "mount -t tmpfs -o size=4m tmpfs {state} && cp -r {kept}/. {state} && (head -c 8M /dev/zero > {state}/fill || true)"
+)
 READ_ONLY = "mount -t tmpfs -o size=4m tmpfs {state} && cp -r {kept}/. {state} && mount -o remount,ro {state}"
 
 
