@@ -64,6 +64,10 @@ class TrainRecipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Share of each label in a batch."""
     strength: float
     """Scale of all augmentations; 1 is up to severity 4 of the field bench."""
+    growth: tuple[tuple[int, Positive], ...] = ()
+    """(epoch, shelves): from that epoch on the first so many shelves are seen; none: always all.
+
+    Training can thus begin while shelves are still being rendered, and is the same when they are all there."""
 
 
 class HeadRecipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

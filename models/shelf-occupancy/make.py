@@ -86,7 +86,7 @@ class Workshop:
         crops, validation = self.train_crops(), self.load("validation")
         print(f"{len(crops)} training crops, {len(validation)} validation crops", flush=True)
         seen = validation.only(validation.usable & (validation.severity <= 3))
-        thin = seen.only(np.arange(0, len(seen), max(1, len(seen) // 6000)))
+        thin = seen.only(np.arange(0, len(seen), max(1, len(seen) // 4000)))
         network = train(self.recipe, crops, thin, self.work)
         graph = backbone_graph(network.folded())
         error = export_error(network, graph, thin)

@@ -15,6 +15,7 @@ from network import TwoInputNetwork
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from edge_runtime.errors import Refused
 from edge_runtime.workshop.crops import CropSet
 from edge_runtime.workshop.labels import BLOCKED
 from edge_runtime.workshop.measure import balanced
@@ -63,10 +64,9 @@ def train(recipe: Recipe, crops: CropSet, validation: CropSet, folder: Path) -> 
         state.load(checkpoint)
         print(f"going on after epoch {state.epoch}", flush=True)
     augment = Augment(geometry(recipe), recipe.train.strength, state.random)
-    chance = _chances(crops.label, recipe.train.class_shares)
     while state.epoch < recipe.train.epochs:
         began = time.perf_counter()
-        loss = _epoch(recipe, crops, state, augment, chance)
+        loss = _epoch(recipe, _seen_by(recipe, crops, state.epoch), state, augment)
         state.epoch += 1
         state.save(checkpoint)
         line = {"epoch": state.epoch, "loss": round(loss, 4), **_validate(state.average.module, validation)}
@@ -97,6 +97,19 @@ def _chances(label: np.ndarray, shares: tuple[float, ...]) -> torch.Tensor:
     return torch.from_numpy((np.asarray(shares) / np.maximum(counts, 1))[label])
 
 
+def _seen_by(recipe: Recipe, crops: CropSet, epoch: int) -> CropSet:
+    """The crops of the shelves that this epoch sees. Raises Refused if they are not there yet."""
+    wanted = [shelves for begin, shelves in recipe.train.growth if begin <= epoch]
+    if not wanted:
+        return crops
+    names = np.unique(crops.shelf)
+    if len(names) < wanted[-1]:
+        raise Refused(
+            f"epoch {epoch + 1} wants {wanted[-1]} shelves, {len(names)} are there", "Render and cut more, then go on"
+        )
+    return crops.only(np.isin(crops.shelf, names[: wanted[-1]]))
+
+
 def _rate(recipe: Recipe, step: int) -> float:
     """Warm-up over 2 % of the steps, then a cosine to nothing."""
     whole = recipe.train.epochs * recipe.train.steps_per_epoch
@@ -112,9 +125,10 @@ def _decay(recipe: Recipe, average: AveragedModel) -> float:
     return min(recipe.train.average, (1 + steps) / (10 + steps))
 
 
-def _epoch(recipe: Recipe, crops: CropSet, state: State, augment: Augment, chance: torch.Tensor) -> float:
+def _epoch(recipe: Recipe, crops: CropSet, state: State, augment: Augment) -> float:
     plan, total = recipe.train, 0.0
     state.network.train()
+    chance = _chances(crops.label, plan.class_shares)
     rows = torch.multinomial(chance, plan.batch * plan.steps_per_epoch, replacement=True, generator=state.random)
     measure = nn.CrossEntropyLoss(label_smoothing=plan.smoothing)
     for number, batch in enumerate(rows.chunk(plan.steps_per_epoch)):

@@ -19,6 +19,7 @@ from finish import export_error  # noqa: E402
 from network import TwoInputNetwork  # noqa: E402
 from train import train  # noqa: E402
 
+from edge_runtime.errors import Refused  # noqa: E402
 from edge_runtime.workshop.crops import CropSet  # noqa: E402
 from edge_runtime.workshop.graph import backbone_graph, multiply_adds  # noqa: E402
 from edge_runtime.workshop.labels import BLOCKED  # noqa: E402
@@ -31,7 +32,7 @@ GEOMETRY = Geometry(64, 0.12, 0.12)
 @pytest.fixture
 def recipe() -> Recipe:
     shipped = read_recipe(RECIPE / "recipe.toml")
-    plan = msgspec.structs.replace(shipped.train, epochs=2, steps_per_epoch=3, batch=8)
+    plan = msgspec.structs.replace(shipped.train, epochs=2, steps_per_epoch=3, batch=8, growth=())
     crop = msgspec.structs.replace(shipped.crop, stored_size=64, stored_margin=shipped.crop.margin)
     return msgspec.structs.replace(shipped, network=SMALL, train=plan, crop=crop)
 
@@ -69,6 +70,15 @@ def _stop_after_first() -> object:
         raise KeyboardInterrupt
 
     return stop
+
+
+def test_an_epoch_that_wants_more_shelves_than_there_are_is_refused(
+    recipe: Recipe, crops: CropSet, tmp_path: Path
+) -> None:
+    growing = msgspec.structs.replace(recipe.train, growth=((0, 1), (1, 3)))
+    with pytest.raises(Refused, match="epoch 2 wants 3 shelves, 2 are there"):
+        train(msgspec.structs.replace(recipe, train=growing), crops, crops, tmp_path)
+    assert (tmp_path / "checkpoint.pt").exists()
 
 
 def test_augmented_crops_are_pixels_and_repeat_with_the_seed(crops: CropSet) -> None:
