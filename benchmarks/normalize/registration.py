@@ -78,7 +78,7 @@ def measure(dataset: Path) -> list[dict[str, object]]:
                     else None,
                     "residual": fit.residual_px,
                     "share": fit.share,
-                    "static": fit.static_share,
+                    "rails": fit.rail_share,
                     "inliers": fit.inliers,
                     "lens": fit.warp.lens if fit.warp else None,
                     "detail": fit.detail,
@@ -92,7 +92,7 @@ def table(rows: list[dict[str, object]]) -> None:
     groups: dict[tuple[str, int], list[dict[str, object]]] = defaultdict(list)
     for row in rows:
         groups[str(row["condition"]), int(row["severity"])].append(row)  # type: ignore[call-overload]
-    print("condition    s    n   found  right   median    p95    max px  share(min)  static(min)   ms")
+    print("condition    s    n   found  right   median    p95    max px  share(min)   rails(min)   ms")
     for (condition, severity), part in sorted(groups.items()):
         found = [r for r in part if r["ok"]]
         errors = np.array([r["residual"] if r["error"] is None else r["error"] for r in found], float)
@@ -100,7 +100,7 @@ def table(rows: list[dict[str, object]]) -> None:
         print(
             f"{condition:12s} {severity} {len(part):4d}  {len(found) / len(part):6.3f} {(errors < RIGHT_PX).sum() / len(part):6.3f}"
             f"  {shown[0]:7.2f} {shown[1]:7.2f} {shown[2]:7.2f}   {min(float(r['share']) for r in part):5.2f}"  # type: ignore[arg-type]
-            f"       {min(float(r['static']) for r in part):5.2f}  {np.median([r['ms'] for r in part]):7.1f}"  # type: ignore[arg-type]
+            f"       {min(float(r['rails']) for r in part):5.2f}  {np.median([r['ms'] for r in part]):7.1f}"  # type: ignore[arg-type]
         )
 
 

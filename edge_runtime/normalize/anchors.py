@@ -162,11 +162,11 @@ def _shrink(mask: Grey, like: Grey) -> Grey:
 
 def _locally_normalized(grey: Grey) -> Grey:
     """Local mean 128, local spread 40: the same for any gain, offset or slow gradient of the light."""
-    values = grey.astype(np.float32)
-    values = np.asarray(cv2.GaussianBlur(values, (0, 0), 0.8), np.float32)
-    values = values - np.asarray(cv2.boxFilter(values, cv2.CV_32F, (31, 31)), np.float32)
-    spread = np.sqrt(np.maximum(cv2.boxFilter(values * values, cv2.CV_32F, (31, 31)), 0.0))
-    return np.asarray(np.clip(128.0 + 40.0 * values / (spread + 4.0), 0, 255), np.uint8)
+    values = np.asarray(cv2.GaussianBlur(grey, (3, 3), 0.8), np.float32)
+    values -= np.asarray(cv2.boxFilter(values, cv2.CV_32F, (31, 31)), np.float32)
+    spread = cv2.sqrt(cv2.max(cv2.sqrBoxFilter(values, cv2.CV_32F, (31, 31)), 0.0))  # type: ignore[call-overload]
+    even = cv2.divide(values, cv2.add(spread, 4.0), scale=40.0)  # type: ignore[call-overload]
+    return np.asarray(cv2.add(even, 128.0, dtype=cv2.CV_8U), np.uint8)  # type: ignore[call-overload]
 
 
 def _patches(grey: Grey, points: Points | NDArray[np.float32]) -> NDArray[np.float32]:

@@ -135,6 +135,8 @@ def _with_local(field: Field, x: Floats, rows: Floats, wanted: Floats) -> Field:
     be foretold by the others in all three channels. A shopper's clothes are not.
     """
     left = _left(field, x, rows, wanted)
+    if _verdict(left)[0] < WORTH / 2:
+        return field
     grey = np.repeat(left.mean(1, keepdims=True), 3, 1)
     foretold = _kernel(x, x, leave_out=True) @ grey
     changed = np.abs(foretold[:, 0]) > 0.08

@@ -12,6 +12,7 @@ from edge_runtime.records import Image
 SIDE = 17
 COUNT = 48
 CEILING = 250
+"""A level at or above this is the sensor's ceiling: what was there is not known."""
 
 F32 = NDArray[np.float32]
 
@@ -68,6 +69,13 @@ def noise_of(spreads: F32, seen: NDArray[np.bool_]) -> float:
     return float(np.percentile(spreads[seen], 40)) if seen.sum() >= 8 else 0.0
 
 
+def lost_mask(crops: Image) -> NDArray[np.uint8]:
+    """(n, h, w): 255 where all three channels of a crop stand at the sensor's ceiling."""
+    flat = crops.reshape(-1, crops.shape[2], 3)
+    mask = cv2.inRange(flat, (CEILING, CEILING, CEILING), (255, 255, 255))
+    return np.asarray(mask, np.uint8).reshape(crops.shape[:3])
+
+
 def saturated_share(crops: Image) -> F32:
-    """Share of each crop, (n, h, w, 3), where all three channels stand at the ceiling."""
-    return np.asarray((crops.min(3) >= CEILING).mean((1, 2)), np.float32)
+    """Share of each crop, (n, h, w, 3), at the sensor's ceiling."""
+    return np.asarray(lost_mask(crops).mean((1, 2), dtype=np.float32) / np.float32(255.0), np.float32)

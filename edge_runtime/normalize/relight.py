@@ -6,11 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_runtime.normalize.light import Field
+from edge_runtime.normalize.quality import lost_mask
 from edge_runtime.normalize.warp import Warp
 from edge_runtime.records import Image
-
-CEILING = 250
-"""A level at or above this is the sensor's ceiling: what was there is not known."""
 
 
 class Relighter:
@@ -38,11 +36,11 @@ class Relighter:
         if field.band[0]:
             rows = warp.points(self._spine.reshape(-1, 2))[:, 1].reshape(self._spine.shape[:2]) / warp.size[1]
             down = down + field.of_rows(np.nan_to_num(rows))[:, :, None]
-        lost = crops.min(3) >= CEILING
+        lost = lost_mask(crops)
         np.multiply(crops, across[:, None], out=self._work)
         np.multiply(self._work, np.exp(down).astype(np.float32)[:, :, None], out=self._work)
         np.minimum(self._work, 255.0, out=self._work)
         np.add(self._work, 0.5, out=self._work)
         np.copyto(crops, self._work, casting="unsafe")
         if lost.any():
-            crops[lost] = 255
+            crops[lost > 0] = 255

@@ -41,7 +41,7 @@ class SlotSampler:
         self._crop = crop
         count, (width, height) = len(layout.slots), crop.size
         self._grid = np.stack([_slot_grid(slot, crop) for slot in layout.slots])
-        self._core = _core_mask(crop)
+        self._core = _core_points(crop)
         self._crops: Image = np.zeros((count, height, width, 3), np.uint8)
         self._key: tuple[bytes, tuple[int, int], Lens] | None = None
         self._lookups: tuple[_Lookup, ...] = ()
@@ -72,7 +72,7 @@ class SlotSampler:
     def _aim(self, warp: Warp) -> None:
         count = len(self._grid)
         maps = warp.grid(self._grid)
-        self._inside = _share_inside(maps[:, self._core], warp.size)
+        self._inside = _share_inside(maps[:, self._core[0], self._core[1]], warp.size)
         scale = _pixel_scale(maps)
         self._density = (scale / np.maximum(_pixel_scale(self._grid), 1e-6)).astype(np.float32)
         levels = np.clip(np.ceil(np.log2(np.maximum(scale, 1e-3) / COARSE_ABOVE)), 0, MAX_LEVEL).astype(int)
@@ -99,10 +99,12 @@ class SlotSampler:
 
 
 def _lookup(maps: F32, slots: NDArray[np.intp], level: int, size: tuple[int, int]) -> _Lookup:
-    chosen = maps[slots]
+    chosen = maps if len(slots) == len(maps) else maps[slots]
     left, top, right, bottom = _region(chosen, level, size)
-    local = (chosen - np.array([left, top], np.float32) + 0.5) / 2.0**level - 0.5
-    flat = np.ascontiguousarray(local.reshape(-1, local.shape[2], 2), np.float32)
+    shrink = 0.5**level
+    shift = ((0.5 - left) * shrink - 0.5, (0.5 - top) * shrink - 0.5)
+    matrix = np.array([[shrink, 0.0, shift[0]], [0.0, shrink, shift[1]]])
+    flat = cv2.transform(chosen.reshape(-1, chosen.shape[2], 2), matrix)
     near, weights = cv2.convertMaps(flat, None, cv2.CV_16SC2)  # type: ignore[call-overload]
     return _Lookup(level, slots, (left, top, right, bottom), (near, weights))
 
@@ -110,8 +112,10 @@ def _lookup(maps: F32, slots: NDArray[np.intp], level: int, size: tuple[int, int
 def _region(maps: F32, level: int, size: tuple[int, int]) -> tuple[int, int, int, int]:
     """The part of the frame that the maps need, whole blocks of the level, at least one block."""
     block = 2**level
-    low = np.floor(maps.reshape(-1, 2).min(0) / block - 1) * block
-    high = np.ceil(maps.reshape(-1, 2).max(0) / block + 2) * block
+    # Between horizon and camera a quad's extremes lie on its outline; a crop's outline holds those of its pixels.
+    outline = np.concatenate([maps[:, [0, -1]].reshape(-1, 2), maps[:, :, [0, -1]].reshape(-1, 2)])
+    low = np.floor(outline.min(0) / block - 1) * block
+    high = np.ceil(outline.max(0) / block + 2) * block
     bounds = []
     for axis in (0, 1):
         top = max(block, size[axis] // block * block)
@@ -135,10 +139,12 @@ def _ticks(count: int, margin: float) -> NDArray[np.float64]:
     return np.asarray(-margin + (np.arange(count) + 0.5) / count * (1 + 2 * margin), np.float64)
 
 
-def _core_mask(crop: CropSpec) -> NDArray[np.bool_]:
-    """(h, w): crop pixels that belong to the slot itself, not to the margin."""
+def _core_points(crop: CropSpec) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Rows and columns of a lattice of crop pixels that belong to the slot itself, not to the margin."""
     u, v = _ticks(crop.size[0], crop.margin), _ticks(crop.size[1], crop.margin)
-    return np.outer((v >= 0) & (v <= 1), (u >= 0) & (u <= 1))
+    columns, rows = np.flatnonzero((u >= 0) & (u <= 1)), np.flatnonzero((v >= 0) & (v <= 1))
+    lattice = np.meshgrid(rows[:: max(1, len(rows) // 20)], columns[:: max(1, len(columns) // 20)], indexing="ij")
+    return lattice[0].ravel(), lattice[1].ravel()
 
 
 def _share_inside(points: F32, size: tuple[int, int]) -> F32:

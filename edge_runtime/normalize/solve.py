@@ -64,7 +64,7 @@ def polish(
 
 
 def _descend(
-    start: Floats, x: Points, y: Points, weights: Floats, scale: float, lens: bool, steps: int = 12
+    start: Floats, x: Points, y: Points, weights: Floats, scale: float, lens: bool, steps: int = 10
 ) -> tuple[Floats, float]:
     """Parameters (10,) and the robust cost in squared scales."""
     free = 10 if lens else 8
@@ -73,9 +73,9 @@ def _descend(
     cost = _cost(error, weights, scale, parameters[8:])
     for _ in range(steps):
         robust = weights * _tukey(error, scale)
-        j = jacobian[:, :, :free]
-        normal = np.einsum("nia,n,nib->ab", j, robust, j) / scale**2
-        gradient = np.einsum("nia,n,ni->a", j, robust, error) / scale**2
+        flat = jacobian[:, :, :free].reshape(-1, free)
+        weighted = flat * np.repeat(robust / scale**2, 2)[:, None]
+        normal, gradient = weighted.T @ flat, weighted.T @ error.ravel()
         if lens:
             normal[[8, 9], [8, 9]] += LENS_PRIOR**-2
             gradient[8:] += parameters[8:] / LENS_PRIOR**2
@@ -89,7 +89,7 @@ def _descend(
             continue
         gained, damping = cost - trial_cost, damping / 5.0
         parameters, error, jacobian, cost = trial, trial_error, trial_jacobian, trial_cost
-        if gained < 1e-5 * cost:
+        if gained < 1e-4 * cost:
             break
     return parameters, cost
 
