@@ -16,7 +16,8 @@ class HourlyBaseline:
 
     Frozen, so that a slow drift is not learned along; `reset` after a change that is meant (a new reference, a moved
     camera). `floor` is the smallest spread that matters, in the signal's unit: a signal that never moved while it was
-    learned would otherwise alarm at nothing.
+    learned would otherwise alarm at nothing. For the same reason an hour's spread counts as at least that of the median
+    hour: the values of an hour resemble one another, so that its own spread alone is often far too small.
     """
 
     def __init__(self, floor: float, learn: int = 60) -> None:
@@ -33,8 +34,7 @@ class HourlyBaseline:
         if self._count[hour] < self._learn:
             self._take(number, hour)
             return None
-        spread = math.sqrt(self._squares[hour] / (self._learn - 1))
-        z = (number - self._mean[hour]) / max(spread, self._floor)
+        z = (number - self._mean[hour]) / max(self._spread(hour), self._typical_spread(), self._floor)
         return min(CLIP, max(-CLIP, z))
 
     @property
@@ -45,6 +45,7 @@ class HourlyBaseline:
         self._count = [0] * HOURS
         self._mean = [0.0] * HOURS
         self._squares = [0.0] * HOURS
+        self._typical, self._typical_of = 0.0, 0
 
     def to_dict(self) -> dict[str, float]:
         saved: dict[str, float] = {}
@@ -64,6 +65,16 @@ class HourlyBaseline:
             self._count[hour] = int(finite(saved.get(f"n{hour}", 0.0)))
             self._mean[hour] = finite(saved.get(f"m{hour}", 0.0))
             self._squares[hour] = max(0.0, finite(saved.get(f"s{hour}", 0.0)))
+
+    def _spread(self, hour: int) -> float:
+        return math.sqrt(self._squares[hour] / (self._learn - 1))
+
+    def _typical_spread(self) -> float:
+        """The median over the learned hours, kept until another hour is learned."""
+        if self.learned_hours != self._typical_of:
+            spreads = sorted(self._spread(hour) for hour in range(HOURS) if self._count[hour] >= self._learn)
+            self._typical, self._typical_of = spreads[len(spreads) // 2], len(spreads)
+        return self._typical
 
     def _take(self, value: float, hour: int) -> None:
         self._count[hour] += 1

@@ -200,3 +200,25 @@ def test_correlated_noise_alarms_a_bare_cusum_but_not_a_chain() -> None:
     assert alarms(Cusum(), stream)
     chain = Chain(1e-3, learn=500)
     assert [n for n, x in enumerate(stream) if chain.update(float(x), NOON) is not Direction.STEADY] == []
+
+
+def test_an_hour_that_looked_calm_while_it_was_learned_is_not_trusted_more_than_the_others() -> None:
+    baseline = HourlyBaseline(floor=0.01, learn=20)
+    rng = np.random.default_rng(0)
+    for hour in range(5):
+        for _ in range(20):
+            baseline.update(float(rng.normal(0, 0.05 if hour == 3 else 1.0)), hour)
+    assert abs(baseline.update(1.0, 3) or 0.0) < 1.6
+
+
+def test_the_rhythm_of_the_day_and_a_long_memory_together_do_not_alarm() -> None:
+    """Seven judged days of minutes, three times: a bare CUSUM alarms about a hundred times a day here."""
+    found = 0
+    for seed in range(3):
+        rng, x, chain = np.random.default_rng(seed), 0.0, Chain(1e-3, learn=180)
+        for minute, shock in enumerate(rng.normal(0, math.sqrt(1 - 0.81), 10 * 1_440)):
+            x = 0.9 * x + shock
+            hour = minute // 60 % 24
+            value = x + 2 * math.sin(hour / 24 * math.tau)
+            found += chain.update(value, hour) is not Direction.STEADY
+    assert found <= 1
