@@ -122,9 +122,9 @@ def _show(args: argparse.Namespace) -> int:
             _say_section(f"[{section}]", value)
         elif isinstance(value, list):
             for one in value:
-                _say_section(f"[[{section}]]", one)
+                _say_section(f"[[{section.removesuffix('s')}]]", one)
         else:
-            say(f"{section} = {value}")
+            say(f"{section} = {'(none)' if value is None else value}")
     return EXIT_OK
 
 

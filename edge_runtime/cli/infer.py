@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -54,7 +55,7 @@ def _infer(args: argparse.Namespace) -> int:
     model = pipeline.model.id
     if args.annotate:
         _make_folder(args.annotate)
-    unread = 0
+    unread, used = 0, set[str]()
     for number, path in enumerate(expand(args.images)):
         try:
             pixels, decode_ms = _decode(path)
@@ -65,7 +66,7 @@ def _infer(args: argparse.Namespace) -> int:
             outcome = pipeline.step(_frame(number, pixels, decode_ms))
             record = record_of(path, outcome, model)
             if args.annotate:
-                _annotate(args.annotate / f"{path.stem}.jpg", outcome, layout)
+                _annotate(_free_name(args.annotate, path.stem, used), outcome, layout)
         detail = str(record.pop("detail"))
         if args.json:
             emit(record)
@@ -108,14 +109,14 @@ def record_of(image: Path, outcome: Outcome, model: ModelId) -> dict[str, object
             "status": registration.status.value,
             "homography": None if registration.homography is None else registration.homography.tolist(),
             "inliers": registration.inliers,
-            "residual_px": None if registration.residual_px is None else round(registration.residual_px, 3),
+            "residual_px": _number(registration.residual_px, 3),
         },
         "light": {
             "applied": light.applied,
-            "gain": [round(g, 4) for g in light.gain],
-            "residual_before": round(light.residual_before, 4),
-            "residual_after": round(light.residual_after, 4),
-            "agreement": round(light.agreement, 4),
+            "gain": [_number(g, 4) for g in light.gain],
+            "residual_before": _number(light.residual_before, 4),
+            "residual_after": _number(light.residual_after, 4),
+            "agreement": _number(light.agreement, 4),
         },
         "slots": [
             {
@@ -153,6 +154,11 @@ def unread_record(image: Path, layout: Layout, model: ModelId, detail: str) -> d
     }
 
 
+def _number(value: float | None, digits: int) -> float | None:
+    """Short; None for what was not measured, because JSON knows no NaN."""
+    return None if value is None or not math.isfinite(value) else round(value, digits)
+
+
 def _scores(scores: Mapping[str, float]) -> dict[str, float]:
     """Probabilities of the three answers; equal where nothing was computed."""
     if not scores:
@@ -183,6 +189,16 @@ def _make_folder(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as fault:
         raise Usage(f"--annotate {folder} can not be made: {fault.strerror}", "Name a writable folder") from None
+
+
+def _free_name(folder: Path, stem: str, used: set[str]) -> Path:
+    """A file for this picture, apart from those of pictures with the same name in other folders."""
+    name, count = stem, 1
+    while name in used:
+        count += 1
+        name = f"{stem}-{count}"
+    used.add(name)
+    return folder / f"{name}.jpg"
 
 
 def _annotate(path: Path, outcome: Outcome, layout: Layout) -> None:

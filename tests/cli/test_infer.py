@@ -70,3 +70,9 @@ def test_a_person_gets_a_table_and_a_picture(run: Run, site: Site, tmp_path: Pat
     assert "5 stocked, 1 empty" in ran.out
     assert "\x1b" not in ran.out, "no colours where nobody watches"
     assert cv2.imread(str(tmp_path / "seen" / "gap.jpg")) is not None
+
+
+def test_pictures_of_the_same_name_are_annotated_apart(run: Run, site: Site, tmp_path: Path) -> None:
+    seen = tmp_path / "seen"
+    assert run("infer", "--layout", site.layout, *[site.gap] * 3, "--model", site.bundle, "--annotate", seen).code == 0
+    assert sorted(path.name for path in seen.iterdir()) == ["gap-2.jpg", "gap-3.jpg", "gap.jpg"]
