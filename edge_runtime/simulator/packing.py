@@ -48,8 +48,7 @@ def foot(bay: Bay, plan: SlotPlan, level: StockLevel) -> Points | None:
         return None
     facing, board = level.other or plan.facing, bay.boards[plan.row]
     start, pitch, spread = _spacing(bay, plan, facing)
-    first = _first_row(facing, level)
-    near = start + first * pitch + level.setback - 0.02
+    near = start + _first_row(facing, level) * facing.depth + level.setback - 0.02
     far = min(board.depth, near + 0.04 + ROWS_DRAWN * pitch)
     half = facing.count * spread / 2 + 0.015
     middle, y = (plan.x0 + plan.x1) / 2, board.y - 0.001
@@ -86,6 +85,7 @@ def _places(bay: Bay, plan: SlotPlan, level: StockLevel, camera: CameraPose) -> 
     start, pitch, spread = _spacing(bay, plan, facing)
     rng = np.random.default_rng((bay.seed, digest(plan.id) % 2**31, level.seed))
     first = _first_row(facing, level)
+    gone = first * facing.depth
     middle = (plan.x0 + plan.x1) / 2
     wobble = look.pack_jitter
     for row in range(min(facing.rows, first + ROWS_DRAWN) - 1, first - 1, -1):
@@ -99,7 +99,7 @@ def _places(bay: Bay, plan: SlotPlan, level: StockLevel, camera: CameraPose) -> 
             if front and k in level.missing:
                 continue
             x = float(xs[k] + np.clip(disorder[k, 0], -2, 2) * 0.06 * facing.width)
-            z = start + row * pitch + level.setback + abs(float(disorder[k, 1])) * 0.15 * facing.depth
+            z = start + gone + (row - first) * pitch + level.setback + abs(float(disorder[k, 1])) * 0.15 * facing.depth
             z = min(z, board.depth - 0.5 * facing.depth)
             gain = 1 - look.interior * max(0.0, z / board.depth) ** 0.8
             rear_other = row > 0 and turned[k] < look.rear_turned

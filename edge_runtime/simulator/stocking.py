@@ -16,7 +16,7 @@ _LEAST_RECESS = 0.08
 """Metres: what stands closer to the rail than this after the front has sold still looks stocked."""
 _MOST_RECESS = 0.25
 """Metres: what stands further back hides behind its neighbours as soon as the camera is not straight in front."""
-_LEAST_VISIBLE = 0.5
+_LEAST_VISIBLE = 0.6
 
 
 def random_stock(
@@ -48,7 +48,7 @@ def random_level(rng: np.random.Generator, bay: Bay, plan: SlotPlan, habits: Sto
     if drawn < habits.empty + habits.low:
         depth = bay.boards[plan.row].depth
         level = low_level(bay, plan, level, depth * float(0.2 + 0.4 * rng.beta(1.0, 1.5)))
-    if rng.random() < habits.disorder:
+    if rng.random() < habits.disorder and (level.state is State.STOCKED or facing.count >= 3):
         return _disordered(rng, level, facing.count, facing.stack)
     return level
 
@@ -59,7 +59,8 @@ def low_level(bay: Bay, plan: SlotPlan, level: StockLevel, recess: float) -> Sto
     Where the commissioned camera could not see the rest at all the level comes back as it was.
     """
     facing, depth = level.other or plan.facing, bay.boards[plan.row].depth
-    recess = min(max(recess, _LEAST_RECESS), _MOST_RECESS, depth - facing.depth)
+    most = min(_MOST_RECESS, depth - facing.depth, 0.9 * (plan.x1 - plan.x0))
+    recess = max(_LEAST_RECESS, min(recess, most))
     if _visible(bay, plan, facing, recess) < _LEAST_VISIBLE:
         recess = _LEAST_RECESS
         if _visible(bay, plan, facing, recess) < _LEAST_VISIBLE:
@@ -90,6 +91,8 @@ def swapped(
 def _disordered(rng: np.random.Generator, level: StockLevel, count: int, stack: int) -> StockLevel:
     """A pack lies on its back, one facing has sold, or the top of a stack has."""
     kind = rng.random()
+    if level.state is State.LOW:
+        return replace(level, missing=frozenset({int(rng.integers(count))}))
     if kind < 0.25 and stack == 1:
         return replace(level, laid=True)
     if kind < 0.65 and count >= 3:
