@@ -146,22 +146,32 @@ def onnxruntime() -> Check:
 
 
 def bundles() -> Iterator[Check]:
-    """The factory bundles are whole, and the newest loads."""
-    from edge_runtime.daemon.compose import load_model
-    from edge_runtime.lifecycle.bundle import read_bundle, verify_bundle
-
+    """The factory bundles are whole, and each gives its golden answers on this machine."""
     found = factory_bundles()
     if not found:
         yield Check("model", "fail", "no bundle ships with this installation", "Install the runtime from its wheel")
     for path in found:
         try:
-            report = verify_bundle(path)
-            if path == found[-1]:
-                load_model(read_bundle(path))
+            yield _bundle(path)
         except EdgeError as fault:
             yield Check("model", "fail", fault.found, fault.mend or "Install the runtime again")
-        else:
-            yield Check("model", "ok", f"{report.id.name} {report.id.version}, {report.bytes / 1e6:.2f} MB, whole")
+
+
+def _bundle(path: Path) -> Check:
+    from edge_runtime.daemon.compose import load_model
+    from edge_runtime.inference.probe import check_golden, measure_latency
+    from edge_runtime.lifecycle.bundle import read_bundle
+
+    bundle = read_bundle(path)
+    loaded = load_model(bundle)
+    golden = check_golden(loaded.session, loaded.manifest, bundle.golden_arrays())
+    name = f"{bundle.id.name} {bundle.id.version}"
+    if not golden.passed:
+        found = f"{name} answers its golden crops differently here: by {golden.max_error:.3g} of at most {golden.tolerance:.3g}"
+        return Check("model", "fail", found, "Install the onnxruntime of constraints.txt, or report this processor")
+    speed = measure_latency(loaded.session, loaded.manifest, slots=32, rounds=5)
+    found = f"{name}, whole, gives its {golden.count} golden answers, {speed.median_ms:.1f} ms for 32 slots"
+    return Check("model", "ok", found)
 
 
 def configuration(path: Path) -> tuple[DeviceConfig | None, Check]:

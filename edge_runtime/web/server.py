@@ -16,7 +16,8 @@ from edge_runtime.errors import Unavailable
 from edge_runtime.web.board import Board
 
 LOOPBACK = "127.0.0.1"
-MAX_CONNECTIONS = 8
+MAX_CONNECTIONS = 16
+"""A browser keeps up to six open; each costs a thread while it is."""
 IDLE_S = 20.0
 _PAGE = Path(__file__).parent / "page"
 _FILES = {
