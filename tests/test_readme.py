@@ -1,0 +1,90 @@
+"""Every command of the README, in the README's order, as a newcomer types it: against a simulated camera."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+BIN = Path(sys.executable).parent
+README = (ROOT / "README.md").read_text()
+
+
+def commands() -> list[str]:
+    """The lines of the README's bash blocks, without comments and without the assignment of CAMERA."""
+    blocks = re.findall(r"```bash\n(.*?)```", README, re.DOTALL)
+    lines = [line.split("  #")[0].strip() for block in blocks for line in block.splitlines()]
+    return [line for line in lines if line and not line.startswith("CAMERA=")]
+
+
+@pytest.fixture
+def camera() -> Iterator[str]:
+    command = [sys.executable, "-m", "edge_runtime.simulator", "serve", "--port", "0"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        yield json.loads(process.stdout.readline())["url"] + "/stream.mjpg"
+        process.terminate()
+
+
+def call(command: str, folder: Path, camera: str) -> subprocess.CompletedProcess[str]:
+    words = [camera if word == "$CAMERA" else word for word in shlex.split(command)]
+    words[0] = str(BIN / words[0])
+    return subprocess.run(words, cwd=folder, capture_output=True, text=True, check=False, timeout=60)
+
+
+def wait_for_results(folder: Path, camera: str) -> None:
+    until = time.monotonic() + 60
+    while time.monotonic() < until:
+        done = call("edge-runtime status --config device.toml --json", folder, camera)
+        if done.returncode in (0, 1) and json.loads(done.stdout.splitlines()[-1]):
+            return
+        time.sleep(0.5)
+    pytest.fail("the daemon of the README never reported a status")
+
+
+def test_every_command_of_the_readme_works_in_its_order(camera: str, tmp_path: Path) -> None:
+    lines = commands()
+    running = next(k for k, line in enumerate(lines) if " run " in line)
+    for line in lines[:running]:
+        done = call(line, tmp_path, camera)
+        assert done.returncode == 0, f"{line}\n{done.stdout}\n{done.stderr}"
+    text = (tmp_path / "device.toml").read_text()
+    (tmp_path / "device.toml").write_text(text.replace("#port = 8780", "port = 0"))
+    words = shlex.split(lines[running])
+    daemon = subprocess.Popen([str(BIN / words[0]), *words[1:]], cwd=tmp_path, stderr=subprocess.DEVNULL)
+    try:
+        wait_for_results(tmp_path, camera)
+        for line in lines[running + 1 :]:
+            done = call(line, tmp_path, camera)
+            assert done.returncode in (0, 1), f"{line}\n{done.stdout}\n{done.stderr}"
+            assert "Traceback" not in done.stderr
+    finally:
+        daemon.send_signal(signal.SIGINT)
+        assert daemon.wait(timeout=20) == 0
+
+
+def test_every_file_the_readme_points_to_is_there() -> None:
+    links = re.findall(r"\]\(([^)#:]+)\)", README)
+    assert links
+    assert not [link for link in links if not (ROOT / link).exists()]
+
+
+def test_the_make_targets_of_the_readme_exist() -> None:
+    made = (ROOT / "Makefile").read_text()
+    targets = re.findall(r"`?make ([a-z-]+)`?", README)
+    assert {"demo", "test"} <= set(targets)
+    assert not [target for target in targets if not re.search(rf"^{target}:", made, re.MULTILINE)]
+
+
+def test_the_readme_is_read_with_no_environment_of_ours() -> None:
+    assert "EDGE_RUNTIME_CONFIG" not in os.environ, "the README's commands must not depend on the environment"
