@@ -33,7 +33,7 @@ def test_a_turned_photograph_is_set_upright(tmp_path: Path) -> None:
 
 def test_another_size_names_both_sizes_and_the_mend(tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / "reference.png"), shelf()[:600])
-    with pytest.raises(BadConfig, match="960x600.*960x720") as fault:
+    with pytest.raises(BadConfig, match=r"960x600.*960x720") as fault:
         open_reference(_layout_with(tmp_path))
     assert "image_size" in fault.value.mend
 
