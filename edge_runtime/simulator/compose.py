@@ -21,6 +21,8 @@ class Textures:
     panel: Raster
     board: Raster
     rails: tuple[Raster, ...]
+    fence: Raster | None
+    fence_height: float
     wobblers: tuple[tuple[Raster, float, float], ...]
     """Card, x, y of its upper edge."""
     upright: Raster
@@ -45,10 +47,13 @@ def textures(bay: Bay) -> Textures:
             y = bay.boards[plan.row].y - float(rng.uniform(-0.02, 0.045))
             cards.append((fixtures.wobbler(rng), float(rng.uniform(plan.x0, plan.x1)), y))
     shadows = [(y + 0.05, y + 0.1 + 0.45 * (b.y - y)) for y, b in zip(bay.ceilings, bay.boards, strict=True)]
+    own = np.random.default_rng((bay.seed, 2))
     return Textures(
         fixtures.panel(bay.look, rng, wide, tall, shadows),
         fixtures.board(bay.look, rng, wide, edge.depth, bay.look.interior),
         rails,
+        fixtures.fence(own, wide),
+        float(own.uniform(0.015, 0.05)),
         tuple(cards),
         fixtures.upright(bay.look, rng, tall),
         fixtures.wall(bay, rng),
@@ -166,6 +171,9 @@ class Stage:
         front = [self._seen(made.plinth, rectangle(x0, x1, bottom + 0.01, bottom + 0.3, 0.015))]
         for board, rail in zip(bay.boards, made.rails, strict=True):
             front.append(self._seen(rail, rectangle(x0, x1, board.y - board.rail_top, board.y + board.rail_drop, 0.0)))
+            if made.fence is not None:
+                low = board.y - board.rail_top
+                front.append(self._seen(made.fence, rectangle(x0, x1, low - made.fence_height, low, 0.0)))
         if bay.look.upright == "front":
             half = bay.look.upright_width / 2
             for x in (-half, bay.width + half):

@@ -6,7 +6,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 import cv2
@@ -47,7 +47,7 @@ class Shot:
     day_s: float
     """Seconds since the day began."""
     data: bytes
-    """JPEG."""
+    """JPEG; empty in the record of past shots."""
     truth: dict[str, SlotTruth]
     fault: Fault
 
@@ -62,6 +62,7 @@ class Feed:
         self._news = threading.Condition()
         self._stopping = threading.Event()
         self._shots: deque[Shot] = deque()
+        self._latest: Shot | None = None
         self._fault = Fault.NONE
         self._thread = threading.Thread(target=self._run, name="feed", daemon=True)
         self.began_at = 0.0
@@ -96,21 +97,21 @@ class Feed:
 
     def latest(self) -> Shot | None:
         with self._news:
-            return self._shots[-1] if self._shots else None
+            return self._latest
 
     def after(self, sequence: int, timeout_s: float) -> Shot | None:
         """The newest shot, once there is one newer than `sequence`; None after the timeout or a stop."""
         with self._news:
             fresh = self._news.wait_for(lambda: self.stopped or self._newer(sequence), timeout_s)
-            return self._shots[-1] if fresh and self._newer(sequence) else None
+            return self._latest if fresh and self._newer(sequence) else None
 
     def since(self, at: float) -> Iterable[Shot]:
-        """Shots on record taken later than the wall clock `at`, oldest first."""
+        """Shots on record taken later than the wall clock `at`, oldest first, without their pictures."""
         with self._news:
             return tuple(shot for shot in self._shots if shot.at > at)
 
     def _newer(self, sequence: int) -> bool:
-        return bool(self._shots) and self._shots[-1].sequence > sequence
+        return self._latest is not None and self._latest.sequence > sequence
 
     def _run(self) -> None:
         began = due = time.monotonic()
@@ -135,7 +136,8 @@ class Feed:
 
     def _publish(self, shot: Shot) -> None:
         with self._news:
-            self._shots.append(shot)
+            self._latest = shot
+            self._shots.append(replace(shot, data=b""))
             while self._shots[0].at < shot.at - KEPT_S:
                 self._shots.popleft()
             self._news.notify_all()

@@ -112,6 +112,27 @@ def wobbler(rng: np.random.Generator) -> Raster:
     return card
 
 
+def fence(rng: np.random.Generator, width: float) -> Raster | None:
+    """What stands on some rails so that nothing falls off: wires, or a strip of clear plastic. BGRA; else None."""
+    kind = rng.random()
+    if kind > 0.22:
+        return None
+    w, h = int(width * PX_PER_M), 32
+    picture = np.zeros((h, w, 4), np.uint8)
+    if kind < 0.12:
+        tone = int(rng.uniform(60, 230))
+        step = int(rng.integers(10, 40))
+        for x in range(0, w, step):
+            picture[:, x : x + 2] = (tone, tone, tone, 255)
+        for y in (0, 14, 28):
+            picture[y : y + 3] = (tone, tone, tone, 255)
+        return picture
+    alpha = float(rng.uniform(0.06, 0.25))
+    picture[...] = int(255 * alpha)
+    picture[:3] = int(255 * min(1.0, 3 * alpha))
+    return picture
+
+
 def upright(look: Look, rng: np.random.Generator, height: float) -> Raster:
     """A perforated post."""
     w, h = 28, int(height * 500)
