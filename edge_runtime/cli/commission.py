@@ -56,7 +56,7 @@ def _commission(args: argparse.Namespace) -> int:
     _check_call(args)
     picture = _photograph(args.image) if args.image else _median_of(args.source, args.frames)
     size = (picture.shape[1], picture.shape[0])
-    slots = read_slots(args.slots, size) if args.slots else grid(args.rows, args.columns, _area(args.area, size))
+    slots = read_slots(args.slots, size) if args.slots else grid(args.rows, args.columns, area_of(args.area, size))
     try:
         args.out.mkdir(parents=True, exist_ok=True)
         draft = args.out / f".{LAYOUT}"
@@ -135,7 +135,8 @@ def grid(rows: int, columns: int, area: Quad) -> tuple[Slot, ...]:
     )
 
 
-def _area(text: str | None, size: tuple[int, int]) -> Quad:
+def area_of(text: str | None, size: tuple[int, int]) -> Quad:
+    """The corners that --area names; without it the picture less a small margin. Raises Usage."""
     if text is None:
         left, top = _MARGIN * size[0], _MARGIN * size[1]
         right, bottom = size[0] - 1 - left, size[1] - 1 - top

@@ -148,7 +148,9 @@ def _open_station(
     restore_drift(config.storage.state_dir, camera.name, drift, loaded.id.sha256 if loaded else "")
     watching = [drift, *observers(camera.name, layout)]
     if board is not None:
-        watching.append(board.watch(camera.name, layout, lambda: pipeline.normalizer.reference_crops))
+        watching.append(
+            board.watch(camera.name, layout, lambda: pipeline.normalizer.reference_crops, camera.interval_s)
+        )
     pipeline = Pipeline(normalizer, model, tracker, watching)
     return Station(StationParts(camera, layout, reference, live, pipeline, tracker, drift))
 

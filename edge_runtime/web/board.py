@@ -7,7 +7,7 @@ import math
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -23,7 +23,7 @@ EVENTS_KEPT = 50
 REDRAW_S = 0.4
 """A picture is drawn at most this often, however many people watch."""
 STALE_S = 120.0
-"""A camera without a frame for this long is not healthy."""
+"""A camera without a frame for this long, and three intervals, is not healthy."""
 CROP_COLUMNS = 8
 PICTURES = ("frame.jpg", "view.jpg", "crops.jpg", "reference.jpg")
 
@@ -43,9 +43,11 @@ class CameraBoard:
         camera: str,
         layout: Layout,
         reference_crops: Callable[[], Image],
+        interval_s: float = 0.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.camera = camera
+        self._stale_s = max(STALE_S, 3 * interval_s)
         self.layout = layout
         self._reference_crops = reference_crops
         self._clock = clock
@@ -73,6 +75,11 @@ class CameraBoard:
     def age_s(self) -> float:
         """Seconds since the newest frame; infinite before the first."""
         return self._clock() - self._observed_at
+
+    @property
+    def stale(self) -> bool:
+        """True if a frame is overdue."""
+        return self.age_s >= self._stale_s
 
     def state(self) -> dict[str, Json]:
         """The page's data, as plain JSON values."""
@@ -124,9 +131,14 @@ class Board:
         self.version = version
         self._cameras: dict[str, CameraBoard] = {}
 
-    def watch(self, camera: str, layout: Layout, reference_crops: Callable[[], Image]) -> CameraBoard:
-        """An observer for one camera's pipeline. `reference_crops` is asked at drawing time: a new model changes their size."""
-        self._cameras[camera] = CameraBoard(camera, layout, reference_crops)
+    def watch(
+        self, camera: str, layout: Layout, reference_crops: Callable[[], Image], interval_s: float = 0.0
+    ) -> CameraBoard:
+        """An observer for one camera's pipeline, which gets a frame every `interval_s`.
+
+        `reference_crops` is asked at drawing time: a new model changes their size.
+        """
+        self._cameras[camera] = CameraBoard(camera, layout, reference_crops, interval_s)
         return self._cameras[camera]
 
     def camera(self, name: str) -> CameraBoard | None:
@@ -144,9 +156,9 @@ class Board:
 
     def health(self) -> tuple[bool, dict[str, Json]]:
         """Whether every camera has had a frame lately, and the figures behind it."""
-        ages: Mapping[str, float] = {c.camera: c.age_s for c in list(self._cameras.values())}
-        ok = bool(ages) and all(age < STALE_S for age in ages.values())
-        return ok, {"ok": ok, "frame_age_s": {name: _finite(age) for name, age in ages.items()}}
+        cameras = list(self._cameras.values())
+        ok = bool(cameras) and not any(camera.stale for camera in cameras)
+        return ok, {"ok": ok, "frame_age_s": {camera.camera: _finite(camera.age_s) for camera in cameras}}
 
 
 def crop_grid(crops: Image) -> Image:

@@ -4,13 +4,18 @@ import functools
 import json
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import cv2
+import hypothesis.strategies as st
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
 
+from edge_runtime.cli.commission import area_of, read_slots
+from edge_runtime.errors import EdgeError, Usage
 from edge_runtime.layout import read_layout
 
 from .conftest import SIZE, Run, Site, shelf
@@ -144,3 +149,28 @@ def test_slots_that_are_none(run: Run, site: Site, tmp_path: Path, text: str) ->
     ran = run("camera", "commission", "--image", site.full, "--slots", given, "--out", tmp_path / "bay")
     assert ran.code == 78, ran.err
     assert "Traceback" not in ran.err
+
+
+anything = st.recursive(
+    st.none() | st.booleans() | st.floats() | st.text(max_size=8),
+    lambda inner: (
+        st.lists(inner, max_size=5)
+        | st.dictionaries(st.sampled_from(["id", "sku", "polygon", "slots", "x"]), inner, max_size=4)
+    ),
+    max_leaves=20,
+)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(anything)
+def test_any_json_gives_slots_or_an_expected_failure(tmp_path: Path, record: object) -> None:
+    file = tmp_path / "slots.json"
+    file.write_text(json.dumps(record))
+    with suppress(EdgeError):
+        read_slots(file, SIZE)
+
+
+@given(st.text(max_size=40))
+def test_any_area_is_four_corners_or_wrong_usage(text: str) -> None:
+    with suppress(Usage):
+        assert len(area_of(text, SIZE)) == 4

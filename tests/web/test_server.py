@@ -7,10 +7,13 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from http.client import HTTPConnection
 from pathlib import Path
+from urllib.parse import quote
 
 import cv2
+import hypothesis.strategies as st
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
 
 from edge_runtime.errors import Unavailable
 from edge_runtime.web.board import Board, CameraBoard
@@ -92,10 +95,26 @@ def test_a_camera_that_is_away_is_not_healthy_and_shows_no_picture() -> None:
     camera.observe(good())
     now[0] = 500.0
     camera.observe(missing())
+    assert camera.stale
     assert camera.age_s == 500.0
     assert camera.state()["frames"] == 1
     assert camera.state()["reason"] == "no_camera"
     assert camera.picture("frame.jpg") is None
+
+
+def test_a_camera_that_is_read_every_ten_minutes_is_healthy_in_between() -> None:
+    now = [0.0]
+    camera = CameraBoard("bay-1", layout(), lambda: crops(40), 600.0, clock=lambda: now[0])
+    assert camera.stale, "no frame yet"
+    camera.observe(good())
+    now[0] = 1_500.0
+    assert not camera.stale
+
+
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.text(max_size=60))
+def test_any_path_is_answered(view: tuple[ViewServer, CameraBoard], path: str) -> None:
+    assert asked(view[0], "/" + quote(path))[0] in (200, 404)
 
 
 def test_only_the_page_itself_may_use_the_page(view: tuple[ViewServer, CameraBoard]) -> None:
