@@ -3,16 +3,16 @@
 Page (1954) sums the log-likelihood ratio of "it is b now" against "it is still a", less an allowance, and never lets
 the sum sink below zero. Clipping each step (Huber 1965) is what makes it safe here: no single picture, however sure
 the model is, can reach the threshold; two sure ones in a row can; weak ones need several; a picture that speaks for
-the old answer takes the sum down again. No clock, no I/O.
+the old answer takes the sum down again. A picture in which something may stand in front of the slot counts for less:
+the edge of a shopper looks like an empty shelf. No clock, no I/O.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 
-from edge_runtime.records import ANSWERS, State
+from edge_runtime.records import ANSWERS, SlotReading, State
 
 _FLOOR = 1e-4
 
@@ -25,9 +25,13 @@ class EvidenceSettings:
     """One picture counts at most this much for or against."""
     allowance: float = 0.5
     """Taken off each picture, so that a lasting slight doubt never becomes a change."""
+    answered: float = 0.8
+    """A picture whose reading is an answer counts at least this much for it, so that a lasting one wins in the end."""
+    doubtful: float = 0.15
+    """Least weight of a picture in which something may stand in front."""
     threshold: float = 4.0
     """More than `clip - allowance` (one picture must not do), at most twice that (two sure ones must)."""
-    settle_s: float = 0.5
+    settle_s: float = 0.3
     """The pictures must span this long as well: at a high frame rate two pictures are one glance."""
 
 
@@ -54,18 +58,23 @@ class Evidence:
         self._sums = dict.fromkeys(ANSWERS, 0.0)
         self._began.clear()
 
-    def update(self, known: State | None, scores: Mapping[str, float], at: float, monotonic_s: float) -> Change | None:
+    def update(
+        self, known: State | None, reading: SlotReading, clear: float, at: float, monotonic_s: float
+    ) -> Change | None:
         """Add one picture; the change, once it is certain.
 
-        With nothing known yet each answer is weighed against the best of the others, so that the first answer needs
-        as much evidence as a change.
+        `clear` is 1 where surely nothing stands in front, 0 where that is doubtful. With nothing known yet each answer
+        is weighed against the best of the others, so that the first answer needs as much evidence as a change.
         """
+        weight = min(1.0, max(self._settings.doubtful, clear))
+        scores = reading.scores
         logs = {state: math.log(max(_FLOOR, scores.get(state, 0.0))) for state in ANSWERS}
         for state in ANSWERS:
             if state is known:
                 continue
             against = logs[known] if known is not None else max(logs[s] for s in ANSWERS if s is not state)
-            self._add(state, logs[state] - against, at, monotonic_s)
+            step = self._step(logs[state] - against, weight, reading.state is state)
+            self._add(state, step, at, monotonic_s)
         # Sums are capped, so two answers may stand at the threshold at once: then the newest picture decides.
         best = max(ANSWERS, key=lambda state: (self._sums[state], logs[state]))
         if self._sums[best] < self._settings.threshold:
@@ -76,10 +85,13 @@ class Evidence:
         self.clear()
         return Change(best, began)
 
-    def _add(self, state: State, ratio: float, at: float, monotonic_s: float) -> None:
+    def _step(self, ratio: float, weight: float, answered: bool) -> float:
         limits = self._settings
+        step = weight * max(-limits.clip, min(limits.clip, ratio)) - limits.allowance
+        return max(step, weight * limits.answered) if answered else step
+
+    def _add(self, state: State, step: float, at: float, monotonic_s: float) -> None:
         before = self._sums[state]
-        total = before + max(-limits.clip, min(limits.clip, ratio)) - limits.allowance
-        self._sums[state] = min(limits.threshold, max(0.0, total))
+        self._sums[state] = min(self._settings.threshold, max(0.0, before + step))
         if before == 0.0:
             self._began[state] = (at, monotonic_s)

@@ -28,7 +28,7 @@ from edge_runtime.records import (
     View,
 )
 from edge_runtime.shelf.evidence import Evidence, EvidenceSettings
-from edge_runtime.shelf.reading import UNSURE, read_slots
+from edge_runtime.shelf.reading import BLOCKED, UNSURE, read_slots
 from edge_runtime.shelf.sight import Sight, SightSettings
 
 STARTING = "starting"
@@ -74,13 +74,14 @@ class _SlotTracker:
             self._known = remembered.state
             self._confidence, self._since = remembered.confidence, remembered.since
 
-    def observe(self, reading: SlotReading, frame: Frame, telling: bool) -> Iterator[Event]:
-        """Take one reading. `telling` is False where the whole view, not this slot, is the matter."""
+    def observe(self, reading: SlotReading, frame: Frame, telling: bool, limit: float) -> Iterator[Event]:
+        """Take one reading. `telling` is False where the whole view, not this slot, is the matter; `limit` is the
+        probability at which a slot counts as blocked."""
         known = self._known
         if known is None:
             self._begin(reading, frame)
         weighable = reading.state in ANSWERS or reading.reason == UNSURE
-        if weighable and self._weigh(reading, frame) and known is not None:
+        if weighable and self._weigh(reading, frame, limit) and known is not None:
             yield self._event(frame, "slot", known, self._known or known, self._since)
         if reading.state in ANSWERS:
             if self._sight.see() and self._sight.hidden is not None and reading.state is self._known:
@@ -101,9 +102,10 @@ class _SlotTracker:
             return SlotStatus(slot.id, slot.sku, self._first, self._confidence, self._since, reason)
         return SlotStatus(slot.id, slot.sku, self._known, self._confidence, self._since)
 
-    def _weigh(self, reading: SlotReading, frame: Frame) -> bool:
+    def _weigh(self, reading: SlotReading, frame: Frame, limit: float) -> bool:
         """Add the picture to the evidence; True if the known answer changed with it."""
-        change = self._evidence.update(self._known, reading.scores, frame.captured_at, frame.captured_monotonic_s)
+        clear = 1.0 - 2.0 * reading.scores[BLOCKED] / max(limit, 1e-6)
+        change = self._evidence.update(self._known, reading, clear, frame.captured_at, frame.captured_monotonic_s)
         if change is not None:
             self._known, self._since = change.state, change.began
             self._confidence = reading.scores[change.state]
@@ -156,7 +158,7 @@ class ShelfTracker:
         events = list(self._observe_view(view))
         telling = isinstance(view, View) and scores is not None
         for slot, reading in zip(self._slots, readings, strict=True):
-            events.extend(slot.observe(reading, frame, telling))
+            events.extend(slot.observe(reading, frame, telling, self.thresholds.blocked))
         return readings, tuple(slot.status(frame) for slot in self._slots), tuple(events)
 
     def _observe_view(self, view: View | Unusable) -> Iterator[Event]:

@@ -59,8 +59,26 @@ def test_a_sure_change_takes_two_captures_and_a_weak_one_takes_more() -> None:
     assert weak[:2] == [S, S] and weak[-1] is E
 
 
-def test_a_lasting_slight_doubt_is_not_a_change() -> None:
-    assert set(settled().show(*[(0.40, 0.60, 0.0)] * 500)) == {S}
+def test_a_lasting_doubt_is_unknown_not_a_change() -> None:
+    scene = settled()
+    assert set(scene.show(*[(0.45, 0.55, 0.0)] * 500)) == {S, U}
+    assert scene.statuses[0].reason == "unsure" and scene.changes() == []
+
+
+def test_a_lasting_answer_wins_in_the_end_however_weak() -> None:
+    scene = settled()
+    published = scene.show(*[(0.35, 0.65, 0.0)] * 6)
+    assert published[:3] == [S] * 3 and published[-1] is L
+
+
+def test_a_shopper_at_the_edge_of_a_slot_is_not_an_empty_shelf() -> None:
+    scene = settled()
+    scene.show(B)
+    frame_scores = scores_of([(0.02, 0.28, 0.70)])
+    frame_scores.blocked[:] = 0.25
+    for number in range(10, 16):
+        _, statuses, events = scene.tracker.observe(view_of(frame_of(number), 1), frame_scores)
+        assert statuses[0].state is S and not events
 
 
 @settings(max_examples=200)
