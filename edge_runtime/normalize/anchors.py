@@ -19,9 +19,12 @@ from edge_runtime.records import Layout
 
 WIDTH = 640
 """Anchors are sought on a reference of at most this width."""
-COLUMNS, ROWS = 12, 9
-PER_CELL = 5
-STATIC_PER_CELL = 4
+CELL = 54
+"""Anchors are spread over square cells of this many working pixels ..."""
+PER_CELL, STATIC_PER_CELL, RAIL_PER_CELL = 4, 4, 7
+"""... and this many are taken in each, of all, outside slots, and on rails."""
+CORNER = 6e-4
+"""Least eigenvalue of a corner (cv2.cornerMinEigenVal); plain walls and rails with sensor noise stay under 0.5e-4."""
 PATCH = 13
 WINDOW = (17, 17)
 AGREE = 0.6
@@ -65,15 +68,16 @@ class Anchors:
         self._scale = np.array([self._size[0] / self._grey.shape[1], self._size[1] / self._grey.shape[0]])
         bay = bay_mask(layout)
         static = np.asarray(cv2.bitwise_and(cv2.bitwise_not(slot_mask(layout)), bay), np.uint8)
-        self._points = _corners(self._grey, _shrink(static, self._grey), STATIC_PER_CELL)
-        self._points = np.concatenate([self._points, _corners(self._grey, None, PER_CELL)])
-        self._points = np.unique(self._points.round(2), axis=0)
+        rails = rail_mask(layout)
+        wanted = ((rails, RAIL_PER_CELL), (static, STATIC_PER_CELL), (None, PER_CELL))
+        found = [_corners(self._grey, m if m is None else _shrink(m, self._grey), count) for m, count in wanted]
+        self._points = _apart(np.concatenate(found))
         full = (self._points + 0.5) * self._scale - 0.5
         self._full = full
         self.static = at(static, full)
         kinds = np.where(at(bay, full), SLOT_WEIGHT, FAR_WEIGHT)
         kinds = np.where(self.static, STATIC_WEIGHT, kinds)
-        self._weights = np.asarray(np.where(at(rail_mask(layout), full), RAIL_WEIGHT, kinds), np.float64)
+        self._weights = np.asarray(np.where(at(rails, full), RAIL_WEIGHT, kinds), np.float64)
         self._flat = _locally_normalized(self._grey)
         self._patches = _patches(self._flat, self._points)
 
@@ -140,20 +144,27 @@ def _upsample(coarse: NDArray[np.float32], step: int, size: tuple[int, int]) -> 
 def _corners(grey: Grey, mask: Grey | None, per_cell: int) -> Points:
     """Strong corners, spread over a grid so that no bright poster takes them all."""
     height, width = grey.shape
+    strength = np.asarray(cv2.cornerMinEigenVal(grey, 5), np.float32)
     found = []
-    for row in range(ROWS):
-        for column in range(COLUMNS):
-            top, bottom = row * height // ROWS, (row + 1) * height // ROWS
-            left, right = column * width // COLUMNS, (column + 1) * width // COLUMNS
-            part = grey[top:bottom, left:right]
-            inside = None if mask is None else mask[top:bottom, left:right]
-            corners = cv2.goodFeaturesToTrack(part, per_cell, 0.02, 6, mask=inside, blockSize=5)
+    for top in range(0, height, CELL):
+        for left in range(0, width, CELL):
+            part = grey[top : top + CELL, left : left + CELL]
+            inside = None if mask is None else mask[top : top + CELL, left : left + CELL]
+            corners = cv2.goodFeaturesToTrack(part, per_cell, 0.02, 5, mask=inside, blockSize=5)
             if corners is not None:
                 found.append(np.asarray(corners, np.float64).reshape(-1, 2) + np.array([left, top]))
     points = np.concatenate(found) if found else np.zeros((0, 2))
     border = PATCH // 2 + 1
     keep = (points >= border).all(1) & (points < np.array([width - border, height - border])).all(1)
-    return np.asarray(points[keep], np.float64)
+    points = points[keep]
+    whole = points.astype(np.intp)
+    return np.asarray(points[strength[whole[:, 1], whole[:, 0]] >= CORNER], np.float64)
+
+
+def _apart(points: Points) -> Points:
+    """Each place once: of points nearer than three working pixels the first stays."""
+    _, first = np.unique((points / 3.0).round().astype(np.intp), axis=0, return_index=True)
+    return points[np.sort(first)]
 
 
 def _shrink(mask: Grey, like: Grey) -> Grey:
