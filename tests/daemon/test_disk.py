@@ -29,7 +29,7 @@ def test_the_device_goes_on_without_its_disk(
 ) -> None:
     unshare = program("unshare", "util-linux")
     with Device(tmp_path / "device") as device:
-        device.extra = f'[mqtt]\nurl = "{broker.url}"\n'
+        device.extra = f'[mqtt]\nurl = "{broker.url}"\n[telemetry]\ninterval_s = 1\n'
         device.write_config()
         kept = device.state_dir.rename(device.folder / "kept")
         device.state_dir.mkdir()
@@ -42,6 +42,7 @@ def test_the_device_goes_on_without_its_disk(
         status = reader.until("status", lambda record: any("storage" in reason for reason in record["reasons"]))
         assert status["state"] == "degraded" and status["model"]["version"] == "1.1.0"
         reader.until("status", lambda record: any(reason.startswith("spool:") for reason in record["reasons"]))
+        reader.until("telemetry", lambda record: record["cameras"]["a"]["usable"] >= 3)
         device.camera.pixels = emptied()
         event = reader.until("event/slot")
         assert (event["slot"], event["now"]) == ("s1", "empty")
