@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import signal
 from contextlib import ExitStack
@@ -36,6 +37,7 @@ def serve(path: Path, environment: Environment | None = None, orders: Orders | N
                 notifier.stopping()
                 return EXIT_OK
             config = changed
+            gc.collect()  # the old daemon is full of cycles and holds a model
 
 
 class _Priorities(logging.Formatter):
