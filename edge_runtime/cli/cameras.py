@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -64,6 +63,8 @@ def register(verbs: Verbs) -> None:
 
 
 def _list(args: argparse.Namespace) -> int:
+    import dataclasses
+
     from edge_runtime.camera.devices import enumerate_devices
 
     devices = enumerate_devices()
@@ -80,6 +81,8 @@ def _list(args: argparse.Namespace) -> int:
 
 
 def _probe(args: argparse.Namespace) -> int:
+    import dataclasses
+
     from edge_runtime.camera.probe import probe
 
     if not 0.0 < args.seconds <= 600.0:

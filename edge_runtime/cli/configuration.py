@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -136,6 +135,8 @@ def _say_section(title: str, values: dict[str, object]) -> None:
 
 def plain(config: DeviceConfig) -> dict[str, object]:
     """The configuration as JSON values; addresses without their credentials."""
+    import dataclasses
+
     from edge_runtime.config import shown_url
 
     record: dict[str, object] = {}
@@ -151,6 +152,8 @@ def plain(config: DeviceConfig) -> dict[str, object]:
 
 
 def _section(value: object) -> dict[str, object]:
+    import dataclasses
+
     assert dataclasses.is_dataclass(value)
     named = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
     return {key: str(one) if isinstance(one, Path) else one for key, one in named.items()}

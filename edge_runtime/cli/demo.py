@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import shutil
 import signal
-import tempfile
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -16,6 +14,8 @@ from edge_runtime.cli.output import STATE_COLOURS, add_json, add_verb, complain,
 from edge_runtime.errors import EXIT_OK, EXIT_PROBLEM, Usage
 
 if TYPE_CHECKING:
+    import tempfile
+
     from edge_runtime.cli.output import Verbs
     from edge_runtime.cli.stage import Stage
 
@@ -113,6 +113,8 @@ def _watch(stage: Stage, until_s: float, args: argparse.Namespace) -> None:
 
 def _redraw(stage: Stage, url: str, lines_before: int, left_s: float) -> int:
     """Draw the table over the last one; returns how many lines it has."""
+    import shutil
+
     heard = stage.witness.heard()
     shown = []
     if heard.shelf is not None:

@@ -68,11 +68,11 @@ def _infer(args: argparse.Namespace) -> int:
             if args.annotate:
                 _annotate(_free_name(args.annotate, path.stem, used), outcome, layout)
         detail = str(record.pop("detail"))
+        if record["reason"] == UNREADABLE:
+            complain(detail)
         if args.json:
             emit(record)
-            if record["reason"] == UNREADABLE:
-                complain(detail)
-        else:
+        elif record["reason"] != UNREADABLE:
             _say(record, detail)
     return EXIT_PROBLEM if unread else EXIT_OK
 

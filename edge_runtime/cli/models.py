@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -58,6 +57,8 @@ def register(verbs: Verbs) -> None:
 
 
 def _list(args: argparse.Namespace) -> int:
+    import dataclasses
+
     from edge_runtime.assets import factory_bundles
     from edge_runtime.lifecycle.store import ModelStore
 
