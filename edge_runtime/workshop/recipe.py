@@ -52,6 +52,8 @@ class NetworkRecipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class TrainRecipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How the network learns: AdamW with a cosine rate; batches drawn by label, augmented anew each time."""
+
     epochs: Positive
     batch: Positive
     steps_per_epoch: Positive
@@ -86,6 +88,8 @@ class QuantizeRecipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One model version, whole: what goes into the manifest and what makes the weights."""
+
     name: str
     version: str
     created: str

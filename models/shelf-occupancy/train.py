@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import math
 import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +22,8 @@ from edge_runtime.workshop.crops import CropSet
 from edge_runtime.workshop.labels import BLOCKED
 from edge_runtime.workshop.measure import balanced
 from edge_runtime.workshop.recipe import Recipe
+
+Batch = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 
 
 @dataclass
@@ -119,6 +123,26 @@ def _rate(recipe: Recipe, step: int) -> float:
     return recipe.train.rate * 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, whole - warm)))
 
 
+def _batches(recipe: Recipe, crops: CropSet, random: torch.Generator, augment: Augment) -> Iterator[Batch]:
+    """One epoch of augmented batches; the next one is made in a thread of its own while this one is learned."""
+    plan = recipe.train
+    chance = _chances(crops.label, plan.class_shares)
+    rows = torch.multinomial(chance, plan.batch * plan.steps_per_epoch, replacement=True, generator=random)
+
+    def made(chosen: np.ndarray) -> Batch:
+        label = torch.from_numpy(crops.label[chosen].astype(np.int64))
+        now, then, label = augment(crops.current[chosen], crops.reference_of(chosen), label)
+        return _planes(now), _planes(then), label
+
+    batches = [batch.numpy() for batch in rows.chunk(plan.steps_per_epoch)]
+    with ThreadPoolExecutor(1) as thread:
+        coming = thread.submit(made, batches[0])
+        for chosen in batches[1:]:
+            batch, coming = coming.result(), thread.submit(made, chosen)
+            yield batch
+        yield coming.result()
+
+
 def _decay(recipe: Recipe, average: AveragedModel) -> float:
     """The average forgets its first steps faster."""
     steps = int(average.n_averaged)
@@ -128,16 +152,11 @@ def _decay(recipe: Recipe, average: AveragedModel) -> float:
 def _epoch(recipe: Recipe, crops: CropSet, state: State, augment: Augment) -> float:
     plan, total = recipe.train, 0.0
     state.network.train()
-    chance = _chances(crops.label, plan.class_shares)
-    rows = torch.multinomial(chance, plan.batch * plan.steps_per_epoch, replacement=True, generator=state.random)
     measure = nn.CrossEntropyLoss(label_smoothing=plan.smoothing)
-    for number, batch in enumerate(rows.chunk(plan.steps_per_epoch)):
+    for number, (now, then, label) in enumerate(_batches(recipe, crops, state.random, augment)):
         for group in state.optimizer.param_groups:
             group["lr"] = _rate(recipe, state.epoch * plan.steps_per_epoch + number)
-        chosen = batch.numpy()
-        label = torch.from_numpy(crops.label[chosen].astype(np.int64))
-        now, then, label = augment(crops.current[chosen], crops.reference_of(chosen), label)
-        loss = measure(state.network(_planes(now), _planes(then)), label)
+        loss = measure(state.network(now, then), label)
         state.optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(state.network.parameters(), 5.0)
