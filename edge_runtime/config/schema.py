@@ -60,7 +60,7 @@ SECTIONS: Mapping[str, Section] = {
         },
         ("url",),
     ),
-    "telemetry": Section({"interval_s": number_kind(1, 86400, 60), "heartbeat_s": number_kind(1, 86400, 300)}),
+    "telemetry": Section({"interval_s": number_kind(1, 86400, 120), "heartbeat_s": number_kind(1, 86400, 900)}),
     "storage": Section(
         {
             "state_dir": path_kind("/var/lib/edge-runtime"),

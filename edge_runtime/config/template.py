@@ -34,8 +34,8 @@ name = "shelf-occupancy"
 #commands = "off"               # or "unsigned": whoever may publish to this broker commands this device
 
 [telemetry]
-#interval_s = 60                # figures
-#heartbeat_s = 300              # states and status, even if nothing changed
+#interval_s = 120               # figures
+#heartbeat_s = 900              # states and status, even if nothing changed
 
 [storage]
 #state_dir = "state"            # models, spool, status; under systemd /var/lib/edge-runtime

@@ -44,8 +44,8 @@ class MqttConfig:
 
 @dataclass(frozen=True, slots=True)
 class TelemetryConfig:
-    interval_s: float = 60.0
-    heartbeat_s: float = 300.0
+    interval_s: float = 120.0
+    heartbeat_s: float = 900.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -152,7 +152,7 @@ class Session:
             raise ConnectFault(
                 Cause.DENIED,
                 f"the broker at {address} refused user {self._settings.user or '(none)'!r}: {answer}",
-                "Check [mqtt] user, password_file and the certificate files",
+                "Check [mqtt] username, password_file and the certificate files",
             )
         raise ConnectFault(Cause.BUSY, f"the broker at {address} refused the connection: {answer}")
 

@@ -220,7 +220,7 @@ def test_the_template_shows_every_key_and_its_comments_are_valid_too() -> None:
     full = full.replace('layout = "aisle-1', 'layout = "x')
     config = decode_config(full, HERE, Environment(credentials=Path("/run/credentials")))
     assert config.mqtt is not None and config.mqtt.password_file == Path("/run/credentials/mqtt-password")
-    assert config.view.port == 8780 and config.telemetry.interval_s == 60
+    assert config.view.port == 8780 and config.telemetry.interval_s == 120
 
 
 @given(st.text(max_size=200))
