@@ -40,7 +40,7 @@ NEAR_PX = 4.0
 """An anchor agrees with a warp if it is found this near (reference pixels, at 960 px width)."""
 MIN_RAILS, MIN_RAIL_HULL = 16, 0.08
 MIN_AGREEING = 40
-EVIDENCE = 0.775
+EVIDENCE = 0.9
 """Least evidence that this is the same shelf: sqrt(share of all anchors) + RAIL_FACTOR sqrt(share of rail anchors).
 
 Set on rendered shelves against other bays with the same rails and the same products moved about; what it accepts and
