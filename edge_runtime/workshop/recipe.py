@@ -54,10 +54,10 @@ class NetworkRecipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class TrainRecipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How the network learns: AdamW with a cosine rate; batches drawn by label, augmented anew each time."""
 
-    epochs: Positive
+    cycles: tuple[tuple[Positive, float], ...]
+    """(epochs, highest rate): each cycle falls from its highest rate to nothing (Loshchilov and Hutter 2017)."""
     batch: Positive
     steps_per_epoch: Positive
-    rate: float
     weight_decay: float
     smoothing: Share
     average: Share
@@ -70,6 +70,11 @@ class TrainRecipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """(epoch, shelves): from that epoch on the first so many shelves are seen; none: always all.
 
     Training can thus begin while shelves are still being rendered, and is the same when they are all there."""
+
+    @property
+    def epochs(self) -> int:
+        """Of all cycles."""
+        return sum(epochs for epochs, _ in self.cycles)
 
 
 class HeadRecipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

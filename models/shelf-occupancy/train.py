@@ -92,7 +92,7 @@ def _fresh(recipe: Recipe) -> State:
     decayed = [p for p in network.parameters() if p.ndim > 1]
     free = [p for p in network.parameters() if p.ndim <= 1]
     groups = [{"params": decayed, "weight_decay": recipe.train.weight_decay}, {"params": free, "weight_decay": 0.0}]
-    optimizer = torch.optim.AdamW(groups, lr=recipe.train.rate)
+    optimizer = torch.optim.AdamW(groups, lr=recipe.train.cycles[0][1])
     return State(network, average, optimizer, torch.Generator().manual_seed(recipe.seed))
 
 
@@ -115,12 +115,15 @@ def _seen_by(recipe: Recipe, crops: CropSet, epoch: int) -> CropSet:
 
 
 def _rate(recipe: Recipe, step: int) -> float:
-    """Warm-up over 2 % of the steps, then a cosine to nothing."""
-    whole = recipe.train.epochs * recipe.train.steps_per_epoch
-    warm = max(20, whole // 50)
-    if step < warm:
-        return recipe.train.rate * (step + 1) / warm
-    return recipe.train.rate * 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, whole - warm)))
+    """In each cycle a short warm-up, then a cosine to nothing."""
+    for epochs, highest in recipe.train.cycles:
+        whole = epochs * recipe.train.steps_per_epoch
+        if step < whole:
+            warm = max(20, whole // 50)
+            fall = 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, whole - warm)))
+            return highest * min((step + 1) / warm, fall if step >= warm else 1.0)
+        step -= whole
+    return 0.0
 
 
 def _batches(recipe: Recipe, crops: CropSet, random: torch.Generator, augment: Augment) -> Iterator[Batch]:

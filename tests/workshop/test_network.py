@@ -32,7 +32,9 @@ GEOMETRY = Geometry(64, 0.12, 0.12)
 @pytest.fixture
 def recipe() -> Recipe:
     shipped = read_recipe(RECIPE / "recipe.toml")
-    plan = msgspec.structs.replace(shipped.train, epochs=2, steps_per_epoch=3, batch=8, growth=())
+    plan = msgspec.structs.replace(
+        shipped.train, cycles=((1, 0.004), (1, 0.002)), steps_per_epoch=3, batch=8, growth=()
+    )
     crop = msgspec.structs.replace(shipped.crop, stored_size=64, stored_margin=shipped.crop.margin)
     return msgspec.structs.replace(shipped, network=SMALL, train=plan, crop=crop)
 
