@@ -14,8 +14,6 @@ from edge_runtime.cli.output import STATE_COLOURS, add_json, add_verb, complain,
 from edge_runtime.errors import EXIT_OK, EXIT_PROBLEM, Usage
 
 if TYPE_CHECKING:
-    import tempfile
-
     from edge_runtime.cli.output import Verbs
     from edge_runtime.cli.stage import Stage
 
@@ -49,6 +47,8 @@ def _demo(args: argparse.Namespace) -> int:
         raise Usage(f"--duration {args.duration}", "Give 1 to 86400 seconds")
     if not 0 <= args.port <= 65_535:
         raise Usage(f"--port {args.port}", "Give 0 (any free one) to 65535")
+    import tempfile
+
     from edge_runtime.cli.stage import Stage
     from edge_runtime.daemon.compose import default_bundle
 

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from edge_runtime.config import TelemetryConfig
+
 from .conftest import Run, Site
 
 GOOD = """
@@ -69,7 +71,7 @@ def test_show_fills_in_defaults_and_hides_secrets(run: Run, site: Site, tmp_path
     record = run("config", "show", file, "--json").lines[0]
     assert record["cameras"][0]["source"] == "rtsp://***@10.0.0.9/main"
     assert record["view"]["port"] == 0
-    assert record["telemetry"]["interval_s"] == 60
+    assert record["telemetry"]["interval_s"] == TelemetryConfig().interval_s
     text = run("config", "show", file)
     assert "hunter2" not in text.out
-    assert "interval_s = 60" in text.out
+    assert f"interval_s = {TelemetryConfig().interval_s:g}" in text.out
