@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -161,9 +160,3 @@ def _pixel_scale(maps: F32) -> F32:
     area = 0.5 * np.abs((x * np.roll(y, -1, 1) - y * np.roll(x, -1, 1)).sum(1))
     steps = max(1, (maps.shape[1] - 1) * (maps.shape[2] - 1))
     return np.asarray(np.sqrt(area / steps), np.float32)
-
-
-def scaled_polygons(slots: Sequence[Slot], warp: Warp) -> NDArray[np.float64]:
-    """(n, 4, 2): the slots' polygons in the frame."""
-    corners = np.asarray([slot.polygon for slot in slots], np.float64).reshape(-1, 2)
-    return warp.points(corners).reshape(-1, 4, 2)

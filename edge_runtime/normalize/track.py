@@ -18,7 +18,9 @@ CHECK_EVERY = 300
 FOLLOW_SHARE = 0.75
 """Following is believed while this share of the last registration's anchors still agrees."""
 HELD_SEEN, HELD_PX = 12, 0.22
-"""A registration is held through a refusal while this many anchors stand where they stood."""
+"""A registration is held through a refusal while this many anchors stand where they stood ..."""
+HELD_FRAMES = 20
+"""... and for this many frames at most: shoppers walk on."""
 
 MOVED_PX = 2.0
 """A camera has moved when a corner of its view is displaced by more than this many reference pixels."""
@@ -31,7 +33,7 @@ class Place:
     fit: Fit
     moved: bool
     how: str
-    """`registered`, `followed`, `still`, `held` or `refused`."""
+    """`registered`, `followed`, `still`, `held`, `refused` or `not sought`."""
 
 
 class Tracker:
@@ -43,7 +45,7 @@ class Tracker:
         self.registrar = Registrar(layout, grey)
         self._sensor = StillSensor(self.registrar.anchors.static_points)
         self._last: Fit | None = None
-        self._age = 0
+        self._age = self._held = 0
 
     def single(self, image: Image) -> Place:
         """Register a picture of its own; nothing is remembered."""
@@ -58,31 +60,33 @@ class Tracker:
         """Register the next picture of the stream. `small` is its `gate.small_grey`."""
         last = self._last
         if last is None or last.warp is None or last.warp.size != (image.shape[1], image.shape[0]):
-            return self._anew(image, small, moved=False)
+            return self._anew(image, small)
         motion = self._sensor.compare(small)
         self._age += 1
         if motion.still and self._age < CHECK_EVERY:
+            self._held = 0
             return Place(last, False, "still")
         grey = grey_of(image)
         if motion.share > 0.3:
             fit = self.registrar.follow(grey, last.warp)
             if fit.warp is not None and fit.share >= FOLLOW_SHARE * last.share:
-                return self._keep(fit, small, motion.shift_px, "followed")
+                return self._keep(fit, small, "followed")
         fit = self.registrar.register(grey)
         if fit.warp is not None:
-            return self._keep(fit, small, motion.shift_px, "registered")
-        if motion.seen >= HELD_SEEN and motion.shift_px < HELD_PX:
+            return self._keep(fit, small, "registered")
+        self._held += 1
+        if motion.seen >= HELD_SEEN and motion.shift_px < HELD_PX and self._held <= HELD_FRAMES:
             return Place(last, False, "held")
         return Place(fit, False, "refused")
 
-    def _anew(self, image: Image, small: Grey, moved: bool) -> Place:
+    def _anew(self, image: Image, small: Grey) -> Place:
         fit = self.registrar.register(grey_of(image))
         if fit.warp is None:
             return Place(fit, False, "refused")
         self._remember(fit, small)
-        return Place(fit, moved, "registered")
+        return Place(fit, False, "registered")
 
-    def _keep(self, fit: Fit, small: Grey, shift_px: float, how: str) -> Place:
+    def _keep(self, fit: Fit, small: Grey, how: str) -> Place:
         """Take a new registration; the old warp stays where the new one says the same to a fraction of a pixel."""
         last = self._last
         assert last is not None and last.warp is not None and fit.warp is not None
@@ -101,7 +105,7 @@ class Tracker:
 
     def _remember(self, fit: Fit, small: Grey) -> None:
         assert fit.warp is not None
-        self._last, self._age = fit, 0
+        self._last, self._age, self._held = fit, 0, 0
         self._sensor.remember(small, fit.warp)
 
 

@@ -189,3 +189,29 @@ def test_tiny_and_odd_pictures_never_raise() -> None:
     for height, width in ((1, 1), (2, 900), (97, 96), (721, 133), (100, 4000)):
         noise = np.random.default_rng(1).integers(0, 255, (height, width, 3)).astype(np.uint8)
         assert isinstance(normalizer.normalize(frame(noise)), Unusable)
+
+
+def test_a_crowd_is_waited_for_but_not_for_ever() -> None:
+    """The registration is held while a few anchors stand where they stood; then the view counts as lost."""
+    normalizer = _normalizer()
+    normalizer.normalize(frame(noisy(shelf()), 0))
+    crowd = shelf()
+    cv2.rectangle(crowd, (0, 0), (740, 719), (70, 110, 60), -1)
+    rng = np.random.default_rng(4)
+    for _ in range(60):
+        x, y = rng.integers(0, 700), rng.integers(0, 700)
+        cv2.circle(crowd, (int(x), int(y)), 14, rng.integers(0, 255, 3).tolist(), -1)
+    views = [normalizer.normalize(frame(noisy(crowd, seed=k), k)) for k in range(1, 26)]
+    held = [isinstance(v, View) for v in views]
+    assert not held[-1]
+    assert isinstance(views[-1], Unusable)
+    assert held == sorted(held, reverse=True)
+    back = _usable(normalizer.normalize(frame(noisy(shelf(), seed=99), 99)))
+    assert back.registration.detail == "still"
+
+
+def test_a_sister_bay_hung_before_a_registered_camera_is_not_believed() -> None:
+    normalizer = _normalizer()
+    normalizer.normalize(frame(noisy(shelf()), 0))
+    views = [normalizer.normalize(frame(noisy(shelf(7), seed=k), k)) for k in range(1, 4)]
+    assert all(isinstance(v, Unusable) and v.reason is Reason.WRONG_SCENE for v in views)
