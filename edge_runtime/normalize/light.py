@@ -22,7 +22,9 @@ FALL = 0.6
 AGREED = 0.75
 TOLERANCE = 0.2
 """A probe agrees if its log gain is met this closely in every channel."""
-MIN_PROBES = 24
+TOLERANCE_GROWTH, LARGE = 0.12, 0.5
+"""Beyond this residual the tolerance grows in proportion: at night probes are noisy, and a rough match is worth much."""
+MIN_PROBES = 16
 DARK, BRIGHT = 5.0, 245.0
 PEDESTAL = 1.5
 """Grey levels added before the logarithm, so that noise near black weighs less."""
@@ -82,7 +84,8 @@ def match(places: Floats, reference: Floats, frame: Floats, rows: Floats) -> tup
     field = _smooth(x, wanted)
     for step in (_with_bands, _with_local):
         field = step(field, x, y, wanted)
-    after, agreement = _verdict(_left(field, x, y, wanted))
+    slack = TOLERANCE_GROWTH * max(0.0, before - LARGE)
+    after, agreement = _verdict(_left(field, x, y, wanted), slack)
     light = Light(False, (1.0, 1.0, 1.0), before, after, agreement)
     if after > FALL * before or agreement < AGREED:
         return replace(light, detail="no field explains the difference"), None
@@ -157,9 +160,9 @@ def _left(field: Field, x: Floats, rows: Floats, wanted: Floats) -> Floats:
     return np.asarray(left, np.float64)
 
 
-def _verdict(left: Floats) -> tuple[float, float]:
+def _verdict(left: Floats, slack: float = 0.0) -> tuple[float, float]:
     """Residual and agreement."""
-    return float(np.percentile(np.abs(left), 75)), float((np.abs(left).max(1) < TOLERANCE).mean())
+    return float(np.percentile(np.abs(left), 75)), float((np.abs(left).max(1) < TOLERANCE + slack).mean())
 
 
 def _basis(points: Floats) -> Floats:
