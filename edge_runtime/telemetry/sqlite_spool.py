@@ -68,6 +68,8 @@ class SqliteSpool:
         """What the file holds, kept along: counting it anew reads the whole file. Empty: not known."""
         self._tally: Counter[str] = Counter()
         """Counted in the step under way; becomes part of `figure` with its commit."""
+        self._lost = False
+        """True while a damaged file was closed and no new one could be begun yet."""
         with self._lock:
             self._db = self._open_sound()
 
@@ -111,6 +113,8 @@ class SqliteSpool:
 
     def _step(self, work: Callable[[], T], durable: bool) -> T:
         with self._lock:
+            if self._lost:
+                self._reopen(damaged=False)
             try:
                 return self._transact(work, durable)
             except sqlite3.ProgrammingError:
@@ -119,9 +123,8 @@ class SqliteSpool:
                 if not _is_damage(fault):
                     raise self._storage_fault(fault) from fault
                 log.warning("spool %s is damaged (%s); it is set aside and a new one begun", self._path, fault)
+            self._reopen(damaged=True)
             try:
-                self._db.close()
-                self._db = self._begin_afresh()
                 return self._transact(work, durable)
             except sqlite3.DatabaseError as fault:
                 raise self._storage_fault(fault) from fault
@@ -147,14 +150,23 @@ class SqliteSpool:
 
     # Opening
 
-    def _open_sound(self) -> sqlite3.Connection:
+    def _reopen(self, damaged: bool) -> None:
+        """Raises TryAgain if that fails; the next step then tries it again."""
+        self._lost = True
+        self._db.close()
+        self._db = self._open_sound(damaged)
+        self._lost = False
+
+    def _open_sound(self, damaged: bool = False) -> sqlite3.Connection:
+        """The file, or a new one if it is damaged: known to be, or found to be."""
         try:
-            try:
-                return self._open()
-            except sqlite3.DatabaseError as fault:
-                if not _is_damage(fault):
-                    raise
-                log.warning("spool %s is damaged (%s); it is set aside and a new one begun", self._path, fault)
+            if not damaged:
+                try:
+                    return self._open()
+                except sqlite3.DatabaseError as fault:
+                    if not _is_damage(fault):
+                        raise
+                    log.warning("spool %s is damaged (%s); it is set aside and a new one begun", self._path, fault)
             return self._begin_afresh()
         except sqlite3.DatabaseError as fault:
             raise self._storage_fault(fault) from fault

@@ -218,7 +218,7 @@ class Uplink:
                 return
             self._close_batch()
         room = self._room()
-        if not self._spool_may_hold or room < 1:
+        if self._batch is not None or not self._spool_may_hold or room < 1:
             return
         with self._lock:
             self._spool_may_hold = False

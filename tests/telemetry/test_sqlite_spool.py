@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import random
@@ -88,6 +89,33 @@ def test_damage_under_a_running_spool_is_set_aside(tmp_path: Path) -> None:
     for n in range(20):
         spool.add([event(f"later{n}")])
         spool.end(ids(spool.begin(50)))
+    assert spool.counts().dropped["quarantined_file"] == 1
+
+
+def test_damage_that_can_not_be_set_aside_at_once_is_told_and_mended_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "spool.sqlite"
+    spool = SqliteSpool(path)
+    spool.add([Entry(f"t{i}", Grade.TELEMETRY, "t", b"x" * 800) for i in range(5_000)])  # more than SQLite's cache
+    with sqlite3.connect(path) as other:
+        other.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    other.close()
+    size = path.stat().st_size
+    with path.open("r+b") as file:
+        file.seek(4_096)
+        file.write(b"\xff" * (size - 4_096))
+
+    def read_only(old: Path, new: Path) -> Path:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "replace", read_only)
+        for _ in range(3):
+            with pytest.raises(TryAgain, match="Read-only"):
+                spool.begin(5_000)
+    assert spool.add([event("later")]) == 1
+    assert ids(spool.begin(50)) == ["later"]
     assert spool.counts().dropped["quarantined_file"] == 1
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+from collections.abc import Iterable
 from pathlib import Path
 
 from fleet.memory_broker import MemoryBroker, MemoryLink
@@ -180,6 +181,30 @@ def test_a_spool_that_fails_keeps_the_messages_in_the_inbox() -> None:
     spool.broken = False
     settle(uplink, clock)
     assert ids(broker) == ["e1"]
+
+
+def test_a_spool_that_fails_to_forget_is_asked_again_and_sends_nothing_meanwhile() -> None:
+    class Forgetful(MemorySpool):
+        full = True
+
+        def end(self, accepted: Iterable[str], rejected: Iterable[str] = ()) -> None:
+            if self.full:
+                raise TryAgain("no space left on device")
+            super().end(accepted, rejected)
+
+    broker, clock, spool = MemoryBroker(), Clock(), Forgetful()
+    link = MemoryLink(broker)
+    uplink = Uplink(link, spool, clock=clock)
+    link.connect()
+    uplink.offer(event(1))
+    settle(uplink, clock)
+    uplink.offer(event(2))
+    settle(uplink, clock)
+    assert ids(broker) == ["e1"]
+    spool.full = False
+    settle(uplink, clock)
+    assert ids(broker) == ["e1", "e2"]
+    assert spool.counts().events == 0
 
 
 def test_offering_never_waits_for_the_spool() -> None:
