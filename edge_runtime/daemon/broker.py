@@ -12,6 +12,7 @@ from edge_runtime.drift.monitor import DriftReport
 from edge_runtime.errors import EdgeError
 from edge_runtime.fleet.command_queue import CommandQueue
 from edge_runtime.fleet.commands import AcceptUnsigned, CommandGate
+from edge_runtime.fleet.floors import CommandFloors
 from edge_runtime.fleet.handlers import standard_handlers
 from edge_runtime.fleet.link import MqttLink
 from edge_runtime.fleet.settings import MqttSettings
@@ -43,7 +44,7 @@ def build_broker_voice(config: DeviceConfig, mqtt: MqttConfig, roster: Roster) -
     telemetry = Telemetry(stamp, uplink, names, settings, drift=lambda: _drift_of(roster))
     desk = None
     if mqtt.commands != "off":
-        desk = Desk(lambda desk: _build_queue(topics, stamp, link, desk))
+        desk = Desk(lambda desk: _build_queue(topics, stamp, link, desk, state_dir))
         link.listen(topics.command_filters, desk.queue.arrived)
     intervals_s = {camera.name: camera.interval_s for camera in config.cameras}
 
@@ -76,9 +77,9 @@ def _open_spool(config: DeviceConfig, state_dir: Path) -> Spool:
     return SqliteSpool(state_dir / "spool.db", limits)
 
 
-def _build_queue(topics: Topics, stamp: Stamp, link: MqttLink, desk: Desk) -> CommandQueue:
+def _build_queue(topics: Topics, stamp: Stamp, link: MqttLink, desk: Desk, state_dir: Path) -> CommandQueue:
     handlers = standard_handlers(stamp, link, desk, desk)
-    gate = CommandGate(topics, frozenset(handlers), AcceptUnsigned())
+    gate = CommandGate(topics, frozenset(handlers), AcceptUnsigned(), CommandFloors(state_dir / "commands.json"))
     return CommandQueue(gate, stamp, link, handlers)
 
 

@@ -73,13 +73,19 @@ class CommandQueue:
             elif isinstance(verdict, Repeated):
                 self._repeated += 1
                 self._publisher.publish(verdict.reply_to, encode(verdict.response), 1, False)
-            elif len(self._waiting) >= WAITING:
+        if isinstance(verdict, Command):
+            self._gate.floors.keep()  # without the lock: the inference loop must not wait for the disk
+            self._accept(verdict)
+
+    def _accept(self, command: Command) -> None:
+        with self._lock:
+            if len(self._waiting) >= WAITING:
                 self._refused[Reason.BUSY.value] += 1
-                self._answer(verdict, "refused", Reason.BUSY.value, f"{WAITING} commands wait already")
+                self._answer(command, "refused", Reason.BUSY.value, f"{WAITING} commands wait already")
             else:
                 self._taken += 1
-                self._answer(verdict, "accepted")
-                self._waiting.append(verdict)
+                self._answer(command, "accepted")
+                self._waiting.append(command)
 
     def drain(self, limit: int = 4) -> int:
         """Carry out up to `limit` waiting commands; how many there were."""

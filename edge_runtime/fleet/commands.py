@@ -16,6 +16,7 @@ from typing import Annotated, Protocol
 import msgspec
 
 from edge_runtime.errors import Refused
+from edge_runtime.fleet.floors import CommandFloors
 from edge_runtime.fleet.session import Incoming
 from edge_runtime.telemetry.messages import Response, Scalar
 from edge_runtime.telemetry.topics import EVERYONE, Topics, segment_fault
@@ -24,7 +25,7 @@ log = logging.getLogger(__name__)
 
 MAX_COMMAND_BYTES = 16_384
 MAX_LIFETIME_S = 86_400.0
-"""Between issued_at and expires_at: what is older than this can not be replayed even after a restart."""
+"""Between issued_at and expires_at: what is older than this can not be replayed even where the floors were lost."""
 MAX_SKEW_S = 300.0
 """How far the sender's clock may be ahead of the device's."""
 REMEMBERED = 256
@@ -127,12 +128,15 @@ class RateLimit:
 
 
 class CommandGate:
-    """The rule-keeper. Remembers the receipts of the last REMEMBERED commands and the highest `seq` of each audience.
+    """The rule-keeper. Remembers the receipts of the last REMEMBERED commands; `floors` the highest `seq` of each audience.
 
     A command raises the floor of its audience only when it is taken, so that one that is refused blocks nothing.
     """
 
-    def __init__(self, topics: Topics, verbs: frozenset[str], verifier: Verifier) -> None:
+    def __init__(
+        self, topics: Topics, verbs: frozenset[str], verifier: Verifier, floors: CommandFloors | None = None
+    ) -> None:
+        self.floors = floors or CommandFloors()
         self._topics = topics
         self._verbs = verbs
         self._verifier = verifier
@@ -140,11 +144,10 @@ class CommandGate:
             f"{topics.site}/{topics.device}": f"{topics.base}/cmd/",
             f"{topics.site}/{EVERYONE}": f"{topics.command_filters[1][:-1]}",
         }
-        self._floors = dict.fromkeys(self._audiences, 0)
         self._receipts: OrderedDict[str, Repeated] = OrderedDict()
 
     def judge(self, message: Incoming, now: float) -> Verdict:
-        """`now`: seconds since 1970 by the device's clock. A Command as verdict counts as taken."""
+        """`now`: seconds since 1970 by the device's clock. A Command as verdict is taken: `floors.keep`, then act."""
         asked = message.topic.rpartition("/")[2]
         if len(message.payload) > MAX_COMMAND_BYTES:
             return Denied("", asked, Reason.OVERSIZE, f"{len(message.payload)} bytes, at most {MAX_COMMAND_BYTES}")
@@ -166,7 +169,7 @@ class CommandGate:
         fault_found = self._address_fault(command, message.topic) or self._time_fault(command, now)
         if fault_found:
             return Denied(command.id, asked, *fault_found)
-        self._floors[command.audience] = command.seq
+        self.floors.rise(command.audience, command.seq)
         return command
 
     def remember(self, response: Response, reply_to: str) -> None:
@@ -197,8 +200,11 @@ class CommandGate:
         return None
 
     def _time_fault(self, command: Command, now: float) -> tuple[Reason, str] | None:
-        if command.seq <= self._floors[command.audience]:
-            return Reason.REPLAYED, f"seq is {command.seq}, more than {self._floors[command.audience]} was expected"
+        if command.seq <= (floor := self.floors.of(command.audience)):
+            return (
+                Reason.REPLAYED,
+                f"seq is {command.seq}, more than {floor} was expected; count in milliseconds since 1970",
+            )
         if now >= command.expires_at:
             return Reason.EXPIRED, f"it expired {now - command.expires_at:.0f} s ago by the device's clock"
         if command.issued_at > now + MAX_SKEW_S:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
-import os
 import time
 from pathlib import Path
+
+from edge_runtime.telemetry.durable import replace_durably
 
 log = logging.getLogger(__name__)
 
@@ -18,23 +19,8 @@ def next_session(path: Path) -> int:
         last = 0
     number = max(last, 0) + 1 if last else int(time.time())
     try:
-        _write_durably(path, f"{number}\n")
+        replace_durably(path, f"{number}\n".encode())
     except OSError as fault:
         log.warning("the session number can not be kept in %s (%s); the clock stands in for it", path, fault.strerror)
         number = max(number, int(time.time()))
     return number
-
-
-def _write_durably(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = path.with_name(path.name + ".new")
-    with fresh.open("w", encoding="ascii") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    fresh.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)

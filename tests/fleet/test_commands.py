@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -13,6 +14,7 @@ from telemetry.asyncapi import check
 from edge_runtime.errors import ModelFault, Refused
 from edge_runtime.fleet.command_queue import WAITING, CommandQueue
 from edge_runtime.fleet.commands import REMEMBERED, AcceptUnsigned, Command, CommandGate, RateLimit
+from edge_runtime.fleet.floors import CommandFloors
 from edge_runtime.fleet.handlers import Picture, standard_handlers
 from edge_runtime.fleet.session import Incoming
 from edge_runtime.records import ModelId
@@ -36,7 +38,7 @@ def command(**changes: object) -> dict:
 class Desk:
     """A device's commands, with the operator's eyes on its receipts."""
 
-    def __init__(self, per_s: float = 1e9) -> None:
+    def __init__(self, per_s: float = 1e9, floors: Path | None = None) -> None:
         self.now = NOW
         self.broker = MemoryBroker()
         self.link = MemoryLink(self.broker)
@@ -46,7 +48,7 @@ class Desk:
         self.went_to = ModelId("shelf", "0.9.0", "cd" * 32)
         handlers = standard_handlers(STAMP, self.link, self, self, clock=lambda: 5.0)
         handlers = {verb: self._watched(handler) for verb, handler in handlers.items()}
-        gate = CommandGate(TOPICS, frozenset(handlers), AcceptUnsigned())
+        gate = CommandGate(TOPICS, frozenset(handlers), AcceptUnsigned(), CommandFloors(floors))
         limit = RateLimit(per_s, 20 if per_s < 1e9 else 10**9, lambda: 0.0)
         self.queue = CommandQueue(gate, STAMP, self.link, handlers, limit, wall=lambda: self.now)
         self.link.listen(TOPICS.command_filters, self.queue.arrived)
@@ -202,6 +204,56 @@ def test_the_same_command_again_gets_its_stored_receipt_and_is_not_carried_out_a
     desk.queue.drain()
     assert desk.states() == ["accepted", "accepted", "succeeded", "succeeded"]
     assert desk.done == ["c-1"]
+
+
+def test_a_command_is_not_carried_out_again_after_a_restart(tmp_path: Path) -> None:
+    for done in (["c-1"], []):
+        desk = Desk(floors=tmp_path / "state" / "commands.json")
+        desk.send(command(seq=10))
+        desk.queue.drain()
+        assert desk.done == done
+    assert desk.states() == ["refused:replayed"]
+    desk.send(command(id="c-2", audience="store/_all", seq=1), TO_ALL)
+    desk.send(command(id="c-3", seq=11))
+    desk.queue.drain()
+    assert desk.done == ["c-2", "c-3"]
+
+
+def test_the_floor_is_on_the_disk_before_the_command_is_carried_out(tmp_path: Path) -> None:
+    path = tmp_path / "commands.json"
+    desk = Desk(floors=path)
+    desk.send(command(seq=10))
+    assert not desk.done
+    assert CommandFloors(path).of("store/box") == 10
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"{}", b'{"format":"edge-command-floors/1","floors":{"a":-1}}', b"\xff" * 9_000]
+)
+def test_damaged_floors_are_told_and_begun_anew(
+    tmp_path: Path, content: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "commands.json"
+    path.write_bytes(content)
+    desk = Desk(floors=path)
+    assert "could be replayed" in caplog.text
+    desk.send(command(seq=10))
+    desk.queue.drain()
+    assert desk.done == ["c-1"]
+    assert CommandFloors(path).of("store/box") == 10
+
+
+def test_a_disk_that_fails_does_not_stop_the_commands(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "file").write_text("in the way of a folder")
+    desk = Desk(floors=tmp_path / "file" / "commands.json")
+    caplog.clear()
+    for n in (10, 11):
+        desk.send(command(id=f"c-{n}", seq=n))
+    desk.send(command(id="c-12", seq=11))
+    desk.queue.drain()
+    assert desk.done == ["c-10", "c-11"]
+    assert desk.states()[2] == "refused:replayed"
+    assert caplog.text.count("can not be kept") == 1
 
 
 def test_an_older_sequence_number_is_a_replay() -> None:
