@@ -45,7 +45,10 @@ def test_int8_agrees_with_float_and_is_smaller(merged: onnx.ModelProto, crops: C
     pairs = crops.current[:64], crops.reference_of(slice(0, 64))
     small = quantize(merged, *pairs)
     full, said = Graph(merged).over(crops), Graph(small).over(crops)
-    assert np.mean(full.argmax(1) == said.argmax(1)) > 0.95
+    ranked = np.sort(full, 1)
+    clear = ranked[:, -1] - ranked[:, -2] > 0.1 * full.std()
+    assert np.mean((full.argmax(1) == said.argmax(1))[clear]) > 0.95
+    assert np.abs(full - said).mean() < 0.1 * full.std()
     assert quantize(merged, *pairs).SerializeToString(deterministic=True) == small.SerializeToString(deterministic=True)
     kinds = {node.op_type for node in small.graph.node}
     assert "QuantizeLinear" in kinds
