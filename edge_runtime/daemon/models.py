@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
-from edge_runtime.errors import EdgeError, ModelFault
+from edge_runtime.errors import EdgeError, ModelFault, Refused
 from edge_runtime.inference.classifier import SlotClassifier
+from edge_runtime.inference.probe import require_golden
 from edge_runtime.inference.session import Session, open_session
 from edge_runtime.lifecycle.bundle import Bundle
 from edge_runtime.lifecycle.guard import STAY, Verdict
@@ -43,6 +44,16 @@ def load_model(bundle: Bundle, threads: int = 1) -> LoadedModel:
     return LoadedModel(bundle.manifest, bundle.id, open_session(bundle.model, bundle.manifest, threads))
 
 
+def load_proven(bundle: Bundle, threads: int = 1) -> LoadedModel:
+    """As `load_model`, and ModelFault too if the model does not give its golden answers on this device."""
+    loaded = load_model(bundle, threads)
+    try:
+        require_golden(loaded.session, bundle.manifest, bundle.golden_arrays())
+    except Refused as fault:
+        raise ModelFault(fault.found, fault.mend) from None
+    return loaded
+
+
 def build_parts(
     layout: Layout, reference: Image, loaded: LoadedModel | None, raw: bool = False, stateless: bool = False
 ) -> tuple[NormalizerPart, Model | None]:
@@ -74,8 +85,9 @@ class BundleStore(Protocol):
         """The bundle to run; None is safe mode."""
         ...
 
-    def rollback(self, reason: str, quarantine: bool = ...) -> ModelId | None:
-        """Take the current bundle out; `current` then names the next of the chain."""
+    def rollback(self, reason: str, quarantine: bool = ..., running: str = ...) -> ModelId | None:
+        """Take the bundle with the digest `running` out (another, activated meanwhile, stays); `current` then names
+        the one to run."""
         ...
 
     def note_start(self) -> Verdict: ...
@@ -100,7 +112,7 @@ class ModelDeck:
         store: BundleStore,
         threads: int = 1,
         healthy_frames: int = 30,
-        load: Callable[[Bundle, int], LoadedModel] = load_model,
+        load: Callable[[Bundle, int], LoadedModel] = load_proven,
     ) -> None:
         self._store = store
         self._threads = threads
@@ -130,12 +142,12 @@ class ModelDeck:
     def fall_back(self, reason: str, users: Iterable[ModelUser] = ()) -> LoadedModel | None:
         """Give the running model up for good and put the next one in charge of `users`; None is safe mode."""
         log.warning("model %s is given up: %s", self.id, reason)
-        self._guarded(lambda: self._store.rollback(reason), None)
+        self._give_up(reason, self._running)
         return self._hand_over(reason, tuple(users))
 
     def roll_back(self, reason: str, users: Iterable[ModelUser] = ()) -> LoadedModel | None:
         """As `fall_back`, on an operator's wish: the model may be activated again. Raises Refused if it is the only one."""
-        self._store.rollback(reason, quarantine=False)
+        self._store.rollback(reason, quarantine=False, running=self._running)
         self._hand_over("", tuple(users))
         return self.loaded
 
@@ -159,7 +171,7 @@ class ModelDeck:
                 return loaded
             except ModelFault as fault:
                 trouble = str(fault)
-                self._guarded(lambda reason=trouble: self._store.rollback(reason), None)  # type: ignore[misc]
+                self._give_up(trouble, self._running)
         self.loaded = None
         for user in users:
             user.use(None)
@@ -179,9 +191,16 @@ class ModelDeck:
                 reason = str(fault)
                 log.warning("%s %s: %s", bundle.manifest.name, bundle.manifest.version, reason)
                 self.trouble = f"{bundle.manifest.name} {bundle.manifest.version}: {reason}"
-                self._guarded(lambda reason=reason: self._store.rollback(reason), None)  # type: ignore[misc]
+                self._give_up(reason, bundle.sha256)
         self.trouble = self.trouble or "no bundle is installed"
         return None
+
+    @property
+    def _running(self) -> str:
+        return self.loaded.id.sha256 if self.loaded else ""
+
+    def _give_up(self, reason: str, running: str) -> None:
+        self._guarded(lambda: self._store.rollback(reason, running=running), None)
 
     def _guarded(self, ask: Callable[[], T], otherwise: T) -> T:
         """A store that can not answer (its disk fails) must not stop inference."""

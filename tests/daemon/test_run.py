@@ -14,6 +14,7 @@ from edge_runtime.daemon.run import Daemon, Orders
 from edge_runtime.errors import BadConfig, Refused
 from edge_runtime.records import State
 from tests.daemon.rig import Report, Rig, Status, shelf_picture, write_shelf
+from tests.lifecycle.bundles import make_bundle
 
 GOOD = shelf_picture()
 
@@ -89,7 +90,7 @@ def test_a_camera_that_goes_silent_makes_its_slots_unknown_and_the_others_go_on(
     assert rig.roster.stations["b"].outcome.statuses[0].state is State.STOCKED  # type: ignore[union-attr]
 
 
-@pytest.mark.parametrize("fault", ["nan", "wrong_shape", "crash", "garbage"])
+@pytest.mark.parametrize("fault", ["late_nan", "golden_off", "nan", "wrong_shape", "crash", "garbage"])
 def test_a_model_that_misbehaves_gives_way_to_the_one_before(tmp_path: Path, fault: str) -> None:
     rig = Rig(tmp_path, ("a", "b"), ("good", fault))
     daemon = opened(rig)
@@ -103,8 +104,18 @@ def test_a_model_that_misbehaves_gives_way_to_the_one_before(tmp_path: Path, fau
     assert {entry.status for entry in rig.store.list() if entry.version == "1.1.0"} == {"quarantined"}
 
 
+def test_a_model_that_was_activated_meanwhile_stays_when_the_running_one_fails(tmp_path: Path) -> None:
+    rig = Rig(tmp_path, ("a",), ("good", "late_nan"))
+    daemon = opened(rig)
+    newer = make_bundle(tmp_path / "shelf-test-2.0.0.zip", "2.0.0")
+    rig.store.activate(rig.store.install(newer))
+    rig.turns(daemon, 3, GOOD)
+    assert daemon.health().model.version == "2.0.0"  # type: ignore[union-attr]
+    assert {entry.status for entry in rig.store.list() if entry.version == "1.1.0"} == {"quarantined"}
+
+
 def test_with_every_model_gone_it_goes_on_in_safe_mode(tmp_path: Path) -> None:
-    rig = Rig(tmp_path, ("a",), ("garbage", "nan"))
+    rig = Rig(tmp_path, ("a",), ("garbage", "late_nan"))
     daemon = opened(rig)
     rig.turns(daemon, 8, GOOD)
     health = daemon.health()
@@ -177,7 +188,7 @@ def test_what_the_broker_or_the_view_lack_is_a_reason_not_an_end(tmp_path: Path)
 
 
 def test_a_disk_that_can_not_be_written_is_a_reason_and_inference_goes_on(tmp_path: Path) -> None:
-    rig = Rig(tmp_path, ("a",), ("good", "nan"))
+    rig = Rig(tmp_path, ("a",), ("good", "late_nan"))
     (tmp_path / "state").write_text("a file stands where the state folder should be")
     daemon = opened(rig)
     rig.turns(daemon, 4, GOOD)

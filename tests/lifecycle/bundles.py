@@ -7,6 +7,7 @@ crops are stocked, a clear difference is empty, a middling one low. Behaviours:
 - `good`          as above
 - `always_empty`  says empty whatever it sees (two models that disagree)
 - `nan`           loads, then answers NaN
+- `late_nan`      good on its golden set, then answers NaN for crops that differ by less than a sensor's noise does
 - `wrong_shape`   the graph has three output columns where the manifest names four labels
 - `crash`         loads, then fails inside the runtime at every call
 - `slow`          good answers, after some hundred milliseconds of arithmetic
@@ -178,6 +179,21 @@ def _add_behaviour(behaviour: str, nodes: list[Any], weights: dict[str, NDArray[
         nodes += [
             helper.make_node("Sub", [last, last], ["zero"]),
             helper.make_node("Div", ["zero", "zero"], ["bad"]),
+        ]
+        return "bad"
+    if behaviour == "late_nan":  # the root of (m - 0.1)(m - 4), which the golden crops (0, 5, 10 ...) do not meet
+        weights |= {
+            "least": np.array(0.1, np.float32),
+            "most": np.array(4, np.float32),
+            "none": np.array(0, np.float32),
+        }
+        nodes += [
+            helper.make_node("Sub", ["m", "least"], ["above"]),
+            helper.make_node("Sub", ["m", "most"], ["below"]),
+            helper.make_node("Mul", ["above", "below"], ["product"]),
+            helper.make_node("Sqrt", ["product"], ["root"]),
+            helper.make_node("Mul", ["root", "none"], ["nothing"]),
+            helper.make_node("Add", [last, "nothing"], ["bad"]),
         ]
         return "bad"
     if behaviour == "crash":
