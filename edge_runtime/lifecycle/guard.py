@@ -1,11 +1,10 @@
-"""When a model must go: the rules that need no statistics. Pure; whoever holds the store acts on the verdict."""
+"""When a model must go because its starts end in crashes. Pure; whoever holds the store acts on the verdict."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from edge_runtime.errors import EdgeError, ModelFault, Refused
 from edge_runtime.lifecycle.clock import Instant, age_s
 from edge_runtime.lifecycle.state_file import Start
 
@@ -22,18 +21,6 @@ class Verdict:
 
 
 STAY = Verdict(False)
-
-
-def judge_fault(fault: EdgeError) -> Verdict:
-    """A failure met while loading or running a model: ModelFault and Refused are the model's own doing."""
-    return Verdict(True, fault.found) if isinstance(fault, ModelFault | Refused) else STAY
-
-
-def judge_golden(max_error: float, tolerance: float) -> Verdict:
-    """The model's answers to its own golden set, on this device. NaN counts as wrong."""
-    if max_error <= tolerance:
-        return STAY
-    return Verdict(True, f"golden set answered with an error of {max_error:.4g}, at most {tolerance:.4g} was expected")
 
 
 def judge_starts(starts: Sequence[Start], sha256: str, now: Instant) -> Verdict:
