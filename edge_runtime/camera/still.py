@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import stat
 import struct
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from PIL import ExifTags, ImageOps, UnidentifiedImageError
 from PIL import Image as Pillow
 
 from edge_runtime.camera.jpeg import check_scan, read_header
-from edge_runtime.camera.silence import silence_decoders
+from edge_runtime.camera.silence import Remarks, silence_decoders
 from edge_runtime.errors import Refused, Unavailable
 from edge_runtime.records import Image
 
@@ -27,6 +28,9 @@ _FORMATS = ("JPEG", "PNG", "BMP", "GIF", "PPM", "WEBP", "TIFF")  # the first fiv
 _DAMAGE = (OSError, SyntaxError, ValueError, EOFError, struct.error, IndexError, KeyError, TypeError)
 """What Pillow's decoders raise for damaged files."""
 _MEND = "Give a JPEG, PNG, WebP, BMP or TIFF picture"
+_LOST_DATA = re.compile("premature end|bad Huffman code|inconsistent progression|restart marker")
+"""Remarks of libjpeg after which a part of the picture is made up. Some cameras send a few bytes too many: no harm."""
+_REMARKS = Remarks()
 silence_decoders()
 
 
@@ -91,9 +95,13 @@ def _decode_camera_jpeg(data: bytes, name: str) -> Image | None:
         return None
     # IMREAD_COLOR also applies the EXIF orientation.
     try:
-        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+        with _REMARKS.heard() as remarks:
+            pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
     except cv2.error:
         return None
+    for remark in remarks:
+        if _LOST_DATA.search(remark):
+            raise Refused(f"the JPEG is damaged: {remark.rpartition(': ')[2]}", "Take the picture again")
     return None if pixels is None else np.asarray(pixels, np.uint8)
 
 

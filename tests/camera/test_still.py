@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import io
+import os
 import struct
 import subprocess
 import sys
@@ -17,6 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image as Pillow
 
 from camera.web_camera import COLOURS, HEIGHT, WIDTH, jpeg, quadrants
+from edge_runtime.camera.silence import Remarks
 from edge_runtime.camera.still import decode_still, read_taken_at
 from edge_runtime.errors import Refused, Unavailable
 
@@ -145,6 +148,7 @@ SCAN = DATA.index(b"\xff\xda")
         (DATA[:100], "cut off"),
         (DATA[:3], "picture"),
         (DATA[: SCAN + 40] + b"\xff\x42" + DATA[SCAN + 42 :], "damaged"),
+        (DATA[: len(DATA) * 2 // 3] + b"\xff\xd9", "damaged: premature end"),
         (saved(PICTURE, "PNG")[:300], "cut off"),
         (saved(PICTURE, "JPEG", progressive=True)[:900], "cut off"),
         (bomb(40000, 40000), "megapixels"),
@@ -212,6 +216,7 @@ def test_bad_pictures_leave_standard_error_clean(tmp_path: Path) -> None:
         bomb(12000, 8000),
         saved(PICTURE, "PNG")[:300],
         DATA[: SCAN + 40] + b"\xff\x42" + DATA[SCAN + 42 :],
+        DATA[: len(DATA) * 2 // 3] + b"\xff\xd9",
     ]
     for number, data in enumerate(files):
         (tmp_path / f"{number}.jpg").write_bytes(data)
@@ -228,3 +233,20 @@ def test_bad_pictures_leave_standard_error_clean(tmp_path: Path) -> None:
     )
     ran = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True)
     assert (ran.returncode, ran.stderr, ran.stdout) == (0, "", "")
+
+
+def test_only_the_remarks_of_c_are_heard_and_the_log_goes_on(capfd: pytest.CaptureFixture[str]) -> None:
+    libc = ctypes.CDLL(None)
+    remarks = Remarks()
+    for _ in range(2):
+        with remarks.heard() as lines:
+            libc.perror(b"remark")
+            os.write(2, b"own log\n")
+        assert len(lines) == 1 and lines[0].startswith("remark: ")
+    libc.perror(b"outside")
+    printed = capfd.readouterr().err.splitlines()
+    assert printed[:2] == ["own log", "own log"] and printed[2].startswith("outside: ") and len(printed) == 3
+
+
+def test_a_few_bytes_too_many_before_the_end_are_no_harm() -> None:
+    assert_quadrants(decode_still(DATA[:-2] + b"\x00\x12\x34" + DATA[-2:]))
