@@ -130,7 +130,7 @@ class Workshop:
             self.load("validation"),
             self.provenance(),
             self.bundles,
-            (ROOT / "LICENSE").read_bytes(),
+            licence(),
         )
         print(f"{made}: {made.stat().st_size} bytes, sha256 {hashlib.sha256(made.read_bytes()).hexdigest()}")
 
@@ -162,7 +162,7 @@ class Workshop:
 def licence() -> bytes:
     """The project's own, and that of the pack shots behind the training renders."""
     packs = (ROOT / "edge_runtime" / "simulator" / "packs" / "LICENSE").read_bytes()
-    return (ROOT / "LICENSE").read_bytes() + b"\nTrained on renders of pack shots under this licence:\n\n" + packs
+    return licence() + b"\nTrained on renders of pack shots under this licence:\n\n" + packs
 
 
 RESULTS = {
