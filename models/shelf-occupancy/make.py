@@ -162,7 +162,7 @@ class Workshop:
 def licence() -> bytes:
     """The project's own, and that of the pack shots behind the training renders."""
     packs = (ROOT / "edge_runtime" / "simulator" / "packs" / "LICENSE").read_bytes()
-    return licence() + b"\nTrained on renders of pack shots under this licence:\n\n" + packs
+    return (ROOT / "LICENSE").read_bytes() + b"\nTrained on renders of pack shots under this licence:\n\n" + packs
 
 
 RESULTS = {
