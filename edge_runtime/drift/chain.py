@@ -9,13 +9,17 @@ from edge_runtime.drift.cusum import Cusum
 from edge_runtime.drift.detector import Direction, Saved
 from edge_runtime.drift.whiten import Whitener
 
+CLIP = 4.0
+"""Of an innovation, in standard deviations: where a signal has a long memory, whitening makes one wild value several
+times as wild, and three values (a shopper who stands there) must never alarm."""
+
 
 class Chain:
     """Hour-of-day z-score, AR(1) whitening, CUSUM: a detector alone alarms at the rhythm of the day."""
 
-    def __init__(self, floor: float, learn: int = 60) -> None:
+    def __init__(self, floor: float, learn: int = 60, learn_memory: int = 120) -> None:
         self._baseline = HourlyBaseline(floor, learn)
-        self._whitener = Whitener(2 * learn)
+        self._whitener = Whitener(learn_memory)
         self._cusum = Cusum()
         self._z: float | None = None
         self._learning = True
@@ -35,7 +39,7 @@ class Chain:
         self._z = self._baseline.update(value, hour)
         innovation = None if self._z is None else self._whitener.update(self._z)
         self._learning = innovation is None
-        return Direction.STEADY if innovation is None else self._cusum.update(innovation)
+        return Direction.STEADY if innovation is None else self._cusum.update(min(CLIP, max(-CLIP, innovation)))
 
     def reset(self) -> None:
         for part in (self._baseline, self._whitener, self._cusum):

@@ -31,6 +31,9 @@ class DriftSettings:
     """Frames of this long become one value a signal, their median: that takes shoppers and noise out."""
     learn: int = 180
     """Values that make an hour's baseline: three days of minutes, for one day alone does not tell how days differ."""
+    learn_memory: int = 1_440
+    """Values after these from which a signal's memory is learned: a day of minutes, for a few hours make a long memory
+    look short, and what is not whitened alarms for ever after."""
     hold: int = 60
     """Values for which a signal counts as moved after its last alarm."""
 
@@ -77,7 +80,7 @@ class DriftMonitor:
         self._camera = camera
         self._settings = settings or DriftSettings()
         self._hour_of = hour_of
-        self._chains = {signal.name: Chain(signal.floor, self._settings.learn) for signal in SIGNALS}
+        self._chains = self._fresh_chains()
         self._bucket: list[NDArray[np.float64]] = []
         self._bucket_from_s: float | None = None
         self._moved: dict[str, tuple[Direction, int]] = {}
@@ -98,6 +101,14 @@ class DriftMonitor:
             self._bucket_from_s = now_s
         self._bucket.append(signals_of(outcome))
         self._at = frame.captured_at
+
+    def take(self, values: Mapping[str, float], hour: int) -> None:
+        """Judge one interval's values by signal, of local hour 0..23; what was not measured is left out."""
+        self._moved = {name: (way, left - 1) for name, (way, left) in self._moved.items() if left > 1}
+        for name, value in values.items():
+            direction = self._chains[name].update(value, hour)
+            if direction is not Direction.STEADY:
+                self._moved[name] = (direction, self._settings.hold)
 
     def report(self) -> DriftReport:
         learning = all(chain.learning for chain in self._chains.values())
@@ -139,28 +150,28 @@ class DriftMonitor:
 
     def restore(self, saved: Mapping[str, object]) -> None:
         """Go on where `to_dict` was taken. Raises ValueError for what is not such a state; nothing is changed then."""
-        fresh = {signal.name: Chain(signal.floor, self._settings.learn) for signal in SIGNALS}
+        fresh = self._fresh_chains()
         try:
             moved = _parse(saved, self._camera, fresh)
         except (KeyError, TypeError, AttributeError) as fault:
             raise ValueError(f"not a drift state of camera {self._camera!r}: {fault!r}") from None
         self._chains, self._moved = fresh, moved
 
+    def _fresh_chains(self) -> dict[str, Chain]:
+        settings = self._settings
+        return {signal.name: Chain(signal.floor, settings.learn, settings.learn_memory) for signal in SIGNALS}
+
     def _close_bucket(self) -> None:
         if not self._bucket:
             return
         stack = np.stack(self._bucket)
         self._bucket.clear()
-        hour = self._hour_of(self._at)
-        self._moved = {name: (way, left - 1) for name, (way, left) in self._moved.items() if left > 1}
+        values: dict[str, float] = {}
         for index, name in enumerate(NAMES):
             seen = stack[:, index][np.isfinite(stack[:, index])]
-            if not seen.size:
-                continue
-            value = float(seen.mean()) if name == "usable" else float(np.median(seen))
-            direction = self._chains[name].update(value, hour)
-            if direction is not Direction.STEADY:
-                self._moved[name] = (direction, self._settings.hold)
+            if seen.size:
+                values[name] = float(seen.mean()) if name == "usable" else float(np.median(seen))
+        self.take(values, self._hour_of(self._at))
 
 
 def _parse(saved: Mapping[str, object], camera: str, fresh: Mapping[str, Chain]) -> dict[str, tuple[Direction, int]]:

@@ -27,7 +27,7 @@ from edge_runtime.records import (
     View,
 )
 
-SETTINGS = DriftSettings(every_s=10.0, learn=30, hold=20)
+SETTINGS = DriftSettings(every_s=10.0, learn=30, learn_memory=60, hold=20)
 SLOTS = 20
 
 

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge_runtime.drift.baseline import HourlyBaseline
+from edge_runtime.drift.baseline import CLIP, HourlyBaseline
 from edge_runtime.drift.chain import Chain
 from edge_runtime.drift.cusum import Cusum
 from edge_runtime.drift.detector import Detector, Direction
@@ -30,7 +30,7 @@ class NoonChain:
     """A chain that always lives at noon, so that it is a Detector of plain numbers."""
 
     def __init__(self, floor: float = 1e-3, learn: int = LEARN) -> None:
-        self._chain = Chain(floor, learn)
+        self._chain = Chain(floor, learn, 2 * learn)
 
     def update(self, value: float) -> Direction:
         return self._chain.update(value, NOON)
@@ -168,7 +168,7 @@ def test_a_baseline_knows_the_hours_apart() -> None:
     assert baseline.learned_hours == 2
     assert abs(baseline.update(0.0, 8) or 0.0) < 1.5
     assert abs(baseline.update(100.0, 20) or 0.0) < 1.5
-    assert baseline.update(100.0, 8) == 6.0
+    assert baseline.update(100.0, 8) == CLIP
     assert baseline.update(5.0, 9) is None
 
 
@@ -198,8 +198,18 @@ def test_correlated_noise_alarms_a_bare_cusum_but_not_a_chain() -> None:
     for n in range(1, 4_000):
         stream[n] = 0.9 * stream[n - 1] + rng.normal(0, math.sqrt(1 - 0.81))
     assert alarms(Cusum(), stream)
-    chain = Chain(1e-3, learn=500)
+    chain = Chain(1e-3, learn=500, learn_memory=1_000)
     assert [n for n, x in enumerate(stream) if chain.update(float(x), NOON) is not Direction.STEADY] == []
+
+
+@pytest.mark.parametrize("phi", [0.0, 0.5, 0.95])
+def test_three_wild_values_never_alarm(phi: float) -> None:
+    rng, x, chain = np.random.default_rng(3), 0.0, Chain(1e-3, learn=500, learn_memory=1_000)
+    for shock in rng.normal(0, math.sqrt(1 - phi * phi), 2_000):
+        x = phi * x + shock
+        chain.update(x, NOON)
+    wild = [30.0, 30.0, 30.0, *[0.0] * 60]
+    assert [n for n, value in enumerate(wild) if chain.update(value, NOON) is not Direction.STEADY] == []
 
 
 def test_an_hour_that_looked_calm_while_it_was_learned_is_not_trusted_more_than_the_others() -> None:
@@ -215,7 +225,7 @@ def test_the_rhythm_of_the_day_and_a_long_memory_together_do_not_alarm() -> None
     """Seven judged days of minutes, three times: a bare CUSUM alarms about a hundred times a day here."""
     found = 0
     for seed in range(3):
-        rng, x, chain = np.random.default_rng(seed), 0.0, Chain(1e-3, learn=180)
+        rng, x, chain = np.random.default_rng(seed), 0.0, Chain(1e-3, learn=180, learn_memory=360)
         for minute, shock in enumerate(rng.normal(0, math.sqrt(1 - 0.81), 10 * 1_440)):
             x = 0.9 * x + shock
             hour = minute // 60 % 24
