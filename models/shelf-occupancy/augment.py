@@ -1,8 +1,8 @@
 """What a store does to a crop, in batches: geometry, light, sensor, occluders.
 
 All of it acts on pairs. What changes the product or the whole scene (channel order, hue, mirror) acts on both crops
-alike; what changes since commissioning acts on the current crop only. Motion blur and mains banding are left out on
-purpose: they show on held-out conditions what was learned beyond these families.
+alike; what changes since commissioning acts on the current crop only. Motion blur and mains banding are not drawn here,
+but the simulator's training frames hold both: no condition of the bench is wholly unseen by the network.
 """
 
 from __future__ import annotations
