@@ -10,6 +10,7 @@ from pathlib import Path
 from types import FrameType
 
 from edge_runtime.config import Environment, read_config, read_environment
+from edge_runtime.daemon.allocator import bound_allocator
 from edge_runtime.daemon.compose import build_daemon
 from edge_runtime.daemon.notify import Notifier
 from edge_runtime.daemon.run import Orders
@@ -26,6 +27,7 @@ def serve(path: Path, environment: Environment | None = None, orders: Orders | N
     environment = environment or read_environment()
     orders = orders or Orders()
     _log(under_systemd=environment.notify_socket is not None)
+    bound_allocator()
     config = read_config(path, environment)
     notifier = Notifier(environment.notify_socket)
     with ExitStack() as restored:
