@@ -17,8 +17,8 @@ Feed = NDArray[np.uint8] | NDArray[np.float32]
 
 _ELEMENT = {"uint8": "tensor(uint8)", "float32": "tensor(float)"}
 _PACK = "Pack the bundle again from the model and the manifest that belong together"
-MAX_BATCH = 16
-"""Slots in one run: more are no faster on one thread, and their activations would grow with the planogram."""
+MAX_BATCH = 8
+"""Slots in one run: more are no faster on one thread, and the runtime keeps the activations of a run for good."""
 SUM_TOLERANCE = 0.02
 """A row of an int8 softmax may miss one by this much."""
 _FATAL_ONLY = 4
