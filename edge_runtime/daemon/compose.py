@@ -24,8 +24,9 @@ from edge_runtime.shelf.states import ShelfTracker
 if TYPE_CHECKING:
     from edge_runtime.config import CameraConfig, DeviceConfig, Environment
     from edge_runtime.daemon.roster import Roster
-    from edge_runtime.daemon.run import Daemon, Voice
+    from edge_runtime.daemon.run import Daemon
     from edge_runtime.daemon.station import Station
+    from edge_runtime.daemon.voice import Voice
     from edge_runtime.web.board import Board
 
 WatchCamera = Callable[[str, Layout], Sequence[Observer]]

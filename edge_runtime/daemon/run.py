@@ -11,28 +11,23 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Protocol
+from dataclasses import dataclass, field
 
 import cv2
-import msgspec
 
-from edge_runtime.config import DeviceConfig, shown_url
-from edge_runtime.daemon import health as account
-from edge_runtime.daemon.memory import save_drift
+from edge_runtime.config import DeviceConfig
+from edge_runtime.daemon.bulletin import Bulletin
 from edge_runtime.daemon.models import ModelDeck
 from edge_runtime.daemon.notify import Notifier
 from edge_runtime.daemon.roster import Roster
 from edge_runtime.daemon.station import Station
+from edge_runtime.daemon.voice import Voice
 from edge_runtime.errors import BadConfig, EdgeError, ModelFault
-from edge_runtime.records import Event, Outcome, State
-from edge_runtime.telemetry.builders import CameraHealth, Health
+from edge_runtime.records import Event, Outcome
+from edge_runtime.telemetry.builders import Health
 
 log = logging.getLogger(__name__)
 
-HEALTH_S = 1.0
-STATUS_S = 10.0
-MEMORY_S = 900.0
 WAIT_S = 0.05
 PATIENCE_S = 20.0
 """On top of what a camera may be silent: a station that concluded nothing for longer is not fed to the watchdog."""
@@ -50,21 +45,6 @@ class Orders:
 
     def reload(self) -> None:
         self.reloading.set()
-
-
-class Voice(Protocol):
-    """Who speaks for the device (`fleet` and `telemetry` behind it, or nobody)."""
-
-    def start(self) -> None: ...
-    def attend(self, daemon: Daemon) -> None:
-        """Between two frames: carry out commands that wait."""
-        ...
-
-    def report_health(self, health: Health) -> None: ...
-    def report_event(self, event: Event) -> None: ...
-    def broker(self) -> account.BrokerLine: ...
-    def troubles(self) -> tuple[str, ...]: ...
-    def close(self) -> None: ...
 
 
 @dataclass(slots=True)
@@ -94,13 +74,11 @@ class Daemon:
         self.voice = parts.voice
         self._clock = clock
         self._began_s = clock()
-        self._started_at = time.time()
-        self._health_s = self._status_s = float("-inf")
-        self._memory_s = clock()
-        self._health = Health("starting")
-        self._config_trouble = self._disk_trouble = ""
-        self._told_slots: list[tuple[State, ...]] = []
         self._answered = False
+        self._config_trouble = ""
+        self._bulletin = Bulletin(
+            parts.config, parts.roster, parts.deck, parts.voice, parts.notifier, parts.view_url, self._troubles, clock
+        )
 
     def run(self, orders: Orders) -> DeviceConfig | None:
         """Until told to stop (None) or to go on under another configuration (which is returned)."""
@@ -124,7 +102,7 @@ class Daemon:
         self.roster.mend()
         stations = tuple(self.roster.stations.values())
         worked = [self._visit(station, WAIT_S if len(stations) == 1 else 0.0) for station in stations]
-        self._account()
+        self._bulletin.issue()
         if all(station.idle_s < station.lost_s + PATIENCE_S for station in stations):
             self.parts.notifier.progress()
         return any(worked)
@@ -143,17 +121,6 @@ class Daemon:
         name = hashlib.blake2b(text.encode(), digest_size=10).hexdigest()
         self.voice.report_event(Event(name, kind, camera, at, "", was, now, 1.0, detail))
 
-    def health(self) -> Health:
-        """How the device is now."""
-        cameras = {name: account.camera_health(station) for name, station in self.roster.stations.items()}
-        cameras |= {name: CameraHealth("lost", fault) for name, fault in self.roster.broken.items()}
-        reasons = [f"camera {name}: {c.reason}" for name, c in cameras.items() if c.state not in ("ok", "starting")]
-        reasons += [*self.deck.troubles, self._config_trouble, self._disk_trouble]
-        reasons += [*self.parts.troubles, *self.voice.troubles()]
-        told = tuple(reason for reason in reasons if reason)
-        starting = any(camera.state == "starting" for camera in cameras.values())
-        return Health("degraded" if told else "starting" if starting else "ok", told, self.deck.id, cameras)
-
     def open(self) -> None:
         cv2.setNumThreads(1)
         self.deck.open()
@@ -162,7 +129,14 @@ class Daemon:
         self.roster.mend()
         self.voice.start()
         self.parts.notifier.ready("starting")
-        self._account()
+        self._bulletin.issue()
+
+    def health(self) -> Health:
+        """How the device is now."""
+        return self._bulletin.health()
+
+    def _troubles(self) -> tuple[str, ...]:
+        return (self._config_trouble, *self.parts.troubles)
 
     def _visit(self, station: Station, timeout_s: float) -> bool:
         try:
@@ -187,58 +161,7 @@ class Daemon:
         if not self._answered:
             self._answered = True
             log.info("first result %.2f s after the start of this run", self._clock() - self._began_s)
-            self._health_s = float("-inf")
-
-    def _account(self) -> None:
-        """Once a second look how things are; tell it on. The file follows changes at once, otherwise every STATUS_S."""
-        now = self._clock()
-        if now - self._health_s < HEALTH_S:
-            return
-        self._health_s = now
-        before, self._health = self._health, self.health()
-        changed = (before.state, before.reasons) != (self._health.state, self._health.reasons)
-        if changed:
-            log.info("%s%s", self._health.state, "".join(f"; {reason}" for reason in self._health.reasons))
-            self.parts.notifier.status("; ".join((self._health.state, *self._health.reasons)))
-        self.voice.report_health(self._health)
-        slots = [station.slot_states for station in self.roster.stations.values()]
-        if changed or slots != self._told_slots or now - self._status_s >= STATUS_S:
-            self._status_s, self._told_slots = now, slots
-            self._write_status(self.status())
-        if now - self._memory_s >= MEMORY_S:
-            self._memory_s = now
-            self._keep_memory()
-
-    def _keep_memory(self) -> None:
-        model = self.deck.id.sha256 if self.deck.id else ""
-        for name, station in self.roster.stations.items():
-            try:
-                save_drift(self.parts.config.storage.state_dir, name, station.parts.drift, model)
-            except OSError as fault:
-                log.warning("what drift learned about camera %s can not be kept: %s", name, fault.strerror)
-
-    def _write_status(self, record: account.StatusRecord) -> None:
-        try:
-            account.write_status(self.parts.config.storage.state_dir, record)
-            self._disk_trouble = ""
-        except OSError as fault:
-            self._disk_trouble = f"storage: {self.parts.config.storage.state_dir} can not be written: {fault.strerror}"
-
-    def status(self, state: str = "") -> account.StatusRecord:
-        """The whole account, as it is written to the status file."""
-        broken = [
-            account.CameraLine(name, shown_url(self.roster.config(name).source), "broken", fault)
-            for name, fault in self.roster.broken.items()
-        ]
-        return account.status_record(
-            self.parts.config,
-            replace(self._health, state=state or self._health.state),
-            self._started_at,
-            self._clock() - self._began_s,
-            self.voice.broker(),
-            self.parts.view_url,
-            (*(account.camera_line(station) for station in self.roster.stations.values()), *broken),
-        )
+            self._bulletin.hurry()
 
     def _reread(self) -> DeviceConfig | None:
         self.parts.notifier.reloading()
@@ -248,19 +171,15 @@ class Daemon:
             self._config_trouble = f"configuration not taken over: {'; '.join(fault.faults)}"
             log.warning("the old configuration stays: %s", fault)
             self.parts.notifier.ready("the old configuration stays")
-            self._health_s = float("-inf")
+            self._bulletin.hurry()
             return None
 
     def close(self) -> None:
         """Within a bounded time: cameras, then the last words, then what carries them."""
-        self._health = self.health()
-        last = self.status("stopped")
-        self._write_status(last)
-        self._keep_memory()
-        self.voice.report_health(Health("stopping", self._health.reasons, self.deck.id, self._health.cameras))
+        self._bulletin.farewell()
         self.roster.close()
         for close in self.parts.closers:
             close()
         self.deck.close()
         self.voice.close()
-        self._write_status(msgspec.structs.replace(last, broker=self.voice.broker()))
+        self._bulletin.postscript()
