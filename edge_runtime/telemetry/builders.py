@@ -158,8 +158,8 @@ def state_counts(statuses: tuple[SlotStatus, ...]) -> dict[str, int]:
     return dict(sorted(Counter(s.state.value for s in statuses).items()))
 
 
-def event(stamp: Stamp, seq: int, happened: Event, model: ModelId | None = None) -> m.EventMessage:
-    """One event. Details are clipped; beyond 16 of them the rest is left out."""
+def event(stamp: Stamp, seq: int, happened: Event, model: ModelId | None = None, sku: str = "") -> m.EventMessage:
+    """One event; `sku` of its slot. Details are clipped; beyond 16 of them the rest is left out."""
     detail = {
         clipped(key, 40): clipped(value) if isinstance(value, str) else rounded(value, 4)
         for key, value in list((happened.detail or {}).items())[:16]
@@ -171,6 +171,7 @@ def event(stamp: Stamp, seq: int, happened: Event, model: ModelId | None = None)
         kind=happened.kind,
         camera=happened.camera,
         slot=happened.slot,
+        sku=clipped(sku, 80),
         was=clipped(happened.was, 80),
         now=clipped(happened.now, 80),
         confidence=measured(happened.confidence, 4) or None,

@@ -134,6 +134,8 @@ class EventMessage(Head, frozen=True, tag="edge/event/1", kw_only=True):
     kind: str
     camera: str = ""
     slot: str = ""
+    sku: str = ""
+    """What belongs into the slot, by the layout."""
     was: str = ""
     now: str = ""
     confidence: float | None = None
@@ -173,6 +175,8 @@ class CameraFigures(Part, frozen=True):
 class DriftLine(Part, frozen=True):
     state: str
     cause: str = ""
+    moved: dict[str, str] = {}
+    """The signals that moved lately, and which way: `up` or `down`."""
     z: dict[str, float] = {}
     """The signals' newest scores against their baseline, in standard deviations."""
 

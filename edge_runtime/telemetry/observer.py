@@ -36,6 +36,8 @@ class DriftFigures(Protocol):
     @property
     def cause(self) -> str: ...
     @property
+    def moved(self) -> Mapping[str, str]: ...
+    @property
     def z(self) -> Mapping[str, float]: ...
 
 
@@ -100,13 +102,16 @@ class Telemetry:
             self._model = outcome.scores.model
         self._windows[camera].observe(outcome)
         for event in outcome.events:
-            self.report_event(event)
+            self._send_event(event, next((s.sku for s in outcome.statuses if s.slot == event.slot), ""))
         self._say_shelf(camera, outcome)
         self.tick()
 
     def report_event(self, event: Event) -> None:
         """Send an event durably. Its `kind` must be fit for a topic."""
-        payload = builders.bounded_event(builders.event(self._stamp, self._next(), event, self._model))
+        self._send_event(event, "")
+
+    def _send_event(self, event: Event, sku: str) -> None:
+        payload = builders.bounded_event(builders.event(self._stamp, self._next(), event, self._model, sku))
         self._outlet.offer(Entry(event.id, Grade.EVENT, self._stamp.topics.event(event.kind), payload))
 
     def report_health(self, health: Health) -> None:
@@ -150,7 +155,12 @@ class Telemetry:
             model=model_name(self._model),
             cameras={name: window.take(self._health.cameras.get(name)) for name, window in self._windows.items()},
             drift={
-                name: m.DriftLine(line.state, line.cause, {key: measured(z, 1) or 0.0 for key, z in line.z.items()})
+                name: m.DriftLine(
+                    str(line.state),
+                    str(line.cause),
+                    {key: str(way) for key, way in line.moved.items()},
+                    {key: measured(z, 1) or 0.0 for key, z in line.z.items()},
+                )
                 for name, line in self._drift().items()
             },
             spool=spool_status(self._outlet.counts().spool),

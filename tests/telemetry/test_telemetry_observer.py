@@ -7,6 +7,7 @@ import json
 import pytest
 
 from edge_runtime.drift.cause import Cause
+from edge_runtime.drift.detector import Direction
 from edge_runtime.drift.monitor import DriftReport, DriftState
 from edge_runtime.errors import BadConfig
 from edge_runtime.records import Event, Reason, State
@@ -64,11 +65,12 @@ class Room:
 
 def test_events_go_out_at_once_each_under_its_kind() -> None:
     room = Room()
-    room.telemetry.observe(outcomes.usable(STOCKED, (outcomes.slot_event("e1"), outcomes.slot_event("e2"))))
+    room.telemetry.observe(outcomes.usable(STOCKED, (outcomes.slot_event("e1", "a"), outcomes.slot_event("e2", "a"))))
     room.telemetry.report_event(Event("m1", "model", "", 1.0, was="1.0.0", now="0.9.0"))
     assert [entry.id for entry in room.outlet.entries] == ["e1", "e2", "m1"]
     assert room.outlet.entries[2].topic == TOPICS.event("model")
     sent = room.outlet.sent(TOPICS.event("slot"))
+    assert [(e["slot"], e["sku"]) for e in sent] == [("a", "sku-a")] * 2
     assert sent[0]["seq"] < sent[1]["seq"]
     assert sent[0]["model"] == "shelf-occupancy-1.0.0"
 
@@ -140,12 +142,12 @@ def test_status_is_said_when_it_changed() -> None:
 
 
 def test_drift_is_in_the_figures() -> None:
-    report = DriftReport("cam", 1.0, DriftState.DRIFTING, Cause.ENVIRONMENT, {}, {"gain": 4.04})
+    report = DriftReport("cam", 1.0, DriftState.DRIFTING, Cause.ENVIRONMENT, {"gain": Direction.UP}, {"gain": 4.04})
     room = Room(drift=lambda: {"cam": report})
     room.now_s = 61
     room.telemetry.tick()
     line = room.outlet.sent(TOPICS.telemetry)[0]["drift"]["cam"]
-    assert line == {"state": "drifting", "cause": "environment", "z": {"gain": 4.0}}
+    assert line == {"state": "drifting", "cause": "environment", "moved": {"gain": "up"}, "z": {"gain": 4.0}}
 
 
 def test_a_camera_name_that_no_topic_can_hold_is_refused_at_the_start() -> None:
