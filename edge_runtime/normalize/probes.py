@@ -64,21 +64,24 @@ def _places(layout: Layout, reference: Image) -> Points:
     """The flattest candidates of each cell of a grid over the bay."""
     grey = cv2.cvtColor(reference, cv2.COLOR_BGR2GRAY).astype(np.float32)
     window = (SIDE + 2, SIDE + 2)
-    mean = np.asarray(cv2.boxFilter(grey, cv2.CV_32F, window), np.float32)
-    spread = np.sqrt(np.maximum(np.asarray(cv2.boxFilter(grey * grey, cv2.CV_32F, window)) - mean**2, 0.0))
-    top = np.asarray(cv2.dilate(reference.max(2), np.ones(window, np.uint8)), np.float32)
+    brightest = cv2.max(cv2.max(reference[..., 0], reference[..., 1]), reference[..., 2])
+    top = cv2.dilate(brightest, np.ones(window, np.uint8))
     static = cv2.bitwise_and(cv2.bitwise_not(slot_mask(layout)), bay_mask(layout))
     # One reference pixel of play: the finest rails are only a few pixels high.
     static = cv2.erode(static, np.ones((SIDE + 1, SIDE + 1), np.uint8))
-    fit = (static > 0) & (mean > DARK) & (top < BRIGHT) & (spread < FLAT_LEVELS + FLAT_SHARE * mean)
     margin = SIDE
-    fit[:margin], fit[-margin:], fit[:, :margin], fit[:, -margin:] = False, False, False, False
-    ys, xs = np.nonzero(fit)
+    static[:margin], static[-margin:], static[:, :margin], static[:, -margin:] = 0, 0, 0, 0
+    ys, xs = np.nonzero(static)
+    mean = np.asarray(cv2.boxFilter(grey, cv2.CV_32F, window), np.float32)[ys, xs]
+    power = np.asarray(cv2.boxFilter(grey * grey, cv2.CV_32F, window), np.float32)[ys, xs]
+    spread = np.sqrt(np.maximum(power - mean**2, 0.0))
+    fit = (mean > DARK) & (top[ys, xs] < BRIGHT) & (spread < FLAT_LEVELS + FLAT_SHARE * mean)
+    ys, xs, spread = ys[fit], xs[fit], spread[fit]
     if len(xs) == 0:
         return np.zeros((0, 2))
     height, width = grey.shape
     cell = (ys * ROWS // height) * COLUMNS + xs * COLUMNS // width
-    order = np.lexsort((spread[ys, xs], cell))
+    order = np.lexsort((spread, cell))
     chosen = []
     for part in np.split(order, np.flatnonzero(np.diff(cell[order])) + 1):
         chosen += _apart(part, xs, ys)
