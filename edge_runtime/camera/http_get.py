@@ -110,7 +110,7 @@ class HttpGet:
     def _redirected(self, old: NetAddress, location: str) -> NetAddress:
         try:
             new = parse_net_address(urljoin(f"{old.scheme}://{old.place}{old.target}", location))
-        except (Usage, KeyError):
+        except (Usage, KeyError, ValueError):  # KeyError: a scheme without a port; ValueError: urljoin's
             raise Unavailable(f"{old.name} redirects to {redact(location)}", "Name the picture's own address") from None
         if (new.scheme, new.host, new.port) != (old.scheme, old.host, old.port):
             # The password was given for the first host only.
@@ -167,7 +167,10 @@ class _Login:
         for challenge in challenges:
             scheme, _, rest = challenge.partition(" ")
             if scheme.lower() == "digest":
-                fresh = urllib.request.parse_keqv_list(urllib.request.parse_http_list(rest))
+                try:
+                    fresh = urllib.request.parse_keqv_list(urllib.request.parse_http_list(rest))
+                except (ValueError, IndexError):  # no key=value list, or an empty value
+                    continue
                 again = self._challenge is None or fresh.get("stale", "").lower() == "true"
                 self._challenge = fresh
                 return again
@@ -235,4 +238,5 @@ def _connect_fault(fault: Exception, address: NetAddress, timeout_s: float) -> E
 
 def _text(fault: Exception) -> str:
     strerror = getattr(fault, "strerror", None)
-    return redact(str(strerror or fault or type(fault).__name__))[:200]
+    text = redact(str(strerror or fault or type(fault).__name__))[:200]
+    return "".join(c if c.isprintable() else "?" for c in text)

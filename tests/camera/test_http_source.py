@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from camera.web_camera import WebCamera, jpeg
@@ -206,9 +206,35 @@ def test_any_answer_is_a_picture_or_an_expected_error(data: st.DataObject) -> No
             source.open()
             assert isinstance(source.read(), Picture)
         except EdgeError as fault:
-            assert fault.found
+            assert fault.found.isprintable()
         finally:
             source.close()
+
+
+_HEADER_TEXT = st.text(st.characters(min_codepoint=32, max_codepoint=255), max_size=40)
+
+
+@settings(max_examples=40, deadline=None)
+@given(_HEADER_TEXT)
+@example("http://u:hidden@[::1/")
+@example("rtsp://127.0.0.1/")
+@example("gopher://x/")
+def test_any_redirect_is_followed_or_refused(where: str) -> None:
+    answer = f"HTTP/1.1 302 Found\r\nLocation: {where}\r\n\r\n".encode("latin-1")
+    with raw_server(answer) as port, pytest.raises(EdgeError) as met:
+        source_for(f"http://127.0.0.1:{port}/x", timeout_s=1.0).open()
+    assert "hidden" not in str(met.value)
+
+
+@settings(max_examples=40, deadline=None)
+@given(_HEADER_TEXT)
+@example("garbage")
+@example("realm=")
+@example('realm="a", nonce="b", algorithm=SHA-512-256')
+def test_any_challenge_is_answered_or_refused(challenge: str) -> None:
+    answer = f"HTTP/1.1 401 No\r\nWWW-Authenticate: Digest {challenge}\r\n\r\n".encode("latin-1")
+    with raw_server(answer) as port, pytest.raises(Unavailable, match="refuses the login"):
+        source_for(f"http://tech:s3cret@127.0.0.1:{port}/x", timeout_s=1.0).open()
 
 
 @settings(max_examples=100, deadline=None)
