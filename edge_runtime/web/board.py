@@ -15,7 +15,6 @@ import cv2
 import numpy as np
 
 from edge_runtime.records import Event, Image, Layout, Light, Outcome, Reason, Registration, Slot, Unusable, View
-from edge_runtime.web.annotate import draw_frame, draw_view, encode_jpeg, tags_of
 
 Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
 
@@ -108,10 +107,14 @@ class CameraBoard:
             picture = self._draw(name, outcome)
             if picture is None:
                 return None
+            from edge_runtime.web.annotate import encode_jpeg
+
             self._drawn[name] = _Drawn(outcome.frame.sequence, now, encode_jpeg(picture))
             return self._drawn[name].jpeg
 
     def _draw(self, name: str, outcome: Outcome) -> Image | None:
+        from edge_runtime.web.annotate import draw_frame, draw_view, tags_of  # fonts: only once somebody looks
+
         if name == "frame.jpg":
             if _is_missing(outcome):
                 return None

@@ -83,6 +83,18 @@ def test_a_daemon_is_built_without_starting_anything(tmp_path: Path) -> None:
     assert not (tmp_path / "state").exists()
 
 
+def test_a_device_that_nobody_looks_at_loads_no_fonts_and_no_random_numbers(layout: Path, bundle: Path) -> None:
+    program = (
+        "import sys; from pathlib import Path; from edge_runtime.daemon.compose import load_pipeline\n"
+        "import edge_runtime.daemon.broker, edge_runtime.daemon.service, edge_runtime.web.server\n"
+        "load_pipeline(*map(Path, sys.argv[1:]))\n"
+        "print(*sorted({'PIL.ImageFont', 'numpy.random'} & set(sys.modules)))"
+    )
+    command = [sys.executable, "-c", program, str(layout), str(bundle)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.split() == []
+
+
 def test_infer_loads_no_broker_database_or_server() -> None:
     program = "import sys, edge_runtime.daemon.compose; print(*sorted({'paho','sqlite3','http','asyncio','tuf','PIL'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
