@@ -27,6 +27,8 @@ class DriftState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class DriftSettings:
+    """How much is learned before drift is judged, and how long an alarm counts."""
+
     every_s: float = 60.0
     """Frames of this long become one value a signal, their median: that takes shoppers and noise out."""
     learn: int = 180
