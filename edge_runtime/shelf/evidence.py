@@ -77,8 +77,8 @@ class Evidence:
             self._add(state, step, at, monotonic_s)
         # Sums are capped, so two answers may stand at the threshold at once: then the newest picture decides.
         best = max(ANSWERS, key=lambda state: (self._sums[state], logs[state]))
-        if self._sums[best] < self._settings.threshold:
-            return None
+        if self._sums[best] < self._settings.threshold or reading.state is not best:
+            return None  # what is published must be what the newest picture says, with its confidence
         began, began_s = self._began[best]
         if monotonic_s - began_s < self._settings.settle_s:
             return None

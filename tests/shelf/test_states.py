@@ -187,6 +187,15 @@ def test_slot_events_form_an_unbroken_chain_of_answers(looks: list[Look]) -> Non
     assert all(first[2] == second[1] for first, second in pairwise(chain))
 
 
+@settings(max_examples=100)
+@given(st.lists(any_look, min_size=4, max_size=60))
+def test_no_change_is_told_with_the_confidence_of_a_doubt(looks: list[Look]) -> None:
+    scene = Scene()
+    scene.show(*looks)
+    told = [event for event in scene.events if event.kind == "slot"]
+    assert all(event.confidence >= THRESHOLDS.answer - 1e-6 for event in told)
+
+
 def test_the_defaults_keep_the_promise_of_two_pictures() -> None:
     limits = EvidenceSettings()
     assert limits.clip - limits.allowance < limits.threshold <= 2 * (limits.clip - limits.allowance)
