@@ -29,9 +29,6 @@ if TYPE_CHECKING:
     from edge_runtime.daemon.voice import Voice
     from edge_runtime.web.board import Board
 
-WatchCamera = Callable[[str, Layout], Sequence[Observer]]
-"""Observers for one camera, made when its layout is known."""
-
 __all__ = ["LoadedModel", "build_camera_pipeline", "build_daemon", "default_bundle", "load_model", "load_pipeline"]
 
 
@@ -83,14 +80,10 @@ def load_pipeline(
     return read, bundle, build_camera_pipeline(read, bundle, observers, raw, stateless, camera)
 
 
-def build_daemon(
-    config: DeviceConfig,
-    environment: Environment | None = None,
-    watch: WatchCamera = lambda camera, layout: (),
-) -> Daemon:
-    """The whole device under one configuration. What can not be set up is a reported, degraded state, never an error.
+def build_daemon(config: DeviceConfig, environment: Environment | None = None) -> Daemon:
+    """The whole device under one configuration; nothing runs before `Daemon.run`.
 
-    `watch` adds observers to each camera's pipeline (the demo's table). Nothing runs before `Daemon.run`.
+    What can not be set up is a reported, degraded state, never an error.
     """
     from edge_runtime.config import read_config, read_environment
     from edge_runtime.daemon.notify import Notifier
@@ -102,7 +95,7 @@ def build_daemon(
     board, view_url, view_trouble, close_view = _open_view(config)
 
     def open_station(camera: CameraConfig, loaded: LoadedModel | None) -> Station:
-        return _open_station(config, camera, loaded, board, lambda name, layout: [*observers, *watch(name, layout)])
+        return _open_station(config, camera, loaded, board, observers)
 
     roster = Roster(config.cameras, open_station, deck)
     voice, observers = _build_voice(config, roster)
@@ -130,7 +123,11 @@ def _open_deck(config: DeviceConfig) -> ModelDeck:
 
 
 def _open_station(
-    config: DeviceConfig, camera: CameraConfig, loaded: LoadedModel | None, board: Board | None, observers: WatchCamera
+    config: DeviceConfig,
+    camera: CameraConfig,
+    loaded: LoadedModel | None,
+    board: Board | None,
+    observers: Sequence[Observer],
 ) -> Station:
     from edge_runtime.camera.live import LiveCamera
     from edge_runtime.config import authorized_source
@@ -147,7 +144,7 @@ def _open_station(
     tracker = ShelfTracker(camera.name, layout, thresholds_of(loaded), remembered=remembered)
     drift = DriftMonitor(camera.name)
     restore_drift(config.storage.state_dir, camera.name, drift, loaded.id.sha256 if loaded else "")
-    watching = [drift, *observers(camera.name, layout)]
+    watching = [drift, *observers]
     if board is not None:
         watching.append(
             board.watch(camera.name, layout, lambda: pipeline.normalizer.reference_crops, camera.interval_s)

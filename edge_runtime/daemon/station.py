@@ -61,7 +61,7 @@ class Camera(Protocol):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class StationParts:
-    """What a station is made of; `compose.open_station` makes it."""
+    """What a station is made of; `compose` makes it."""
 
     config: CameraConfig
     layout: Layout

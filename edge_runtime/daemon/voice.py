@@ -63,14 +63,14 @@ class SilentVoice:
 
 
 class Clerk(Protocol):
-    """Carries out the commands that wait (`commands.CommandDesk`)."""
+    """Carries out the commands that wait (`desk.Desk`)."""
 
     def attend(self, daemon: Daemon) -> None: ...
 
 
 @dataclass(slots=True)
 class BrokerVoice:
-    """Link, uplink and telemetry as one; `compose.build_voice` makes it."""
+    """Link, uplink and telemetry as one; `broker.build_broker_voice` makes it."""
 
     link: MqttLink
     uplink: Uplink
