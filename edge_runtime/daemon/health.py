@@ -191,6 +191,8 @@ def camera_health(station: Station) -> CameraHealth:
         reason = _COUNTING.sub("", report.error) or str(report.status)
     elif station.age_s > station.lost_s:
         state, reason = "lost", "no picture"
+    elif station.fault:
+        state, reason = "unusable", station.fault
     elif hidden := station.parts.tracker.out_of_sight:
         state, reason = "unusable", hidden
     elif not station.frames:

@@ -146,7 +146,9 @@ class Daemon:
             self.change_model(lambda stations: self.deck.fall_back(found, stations), found)
             return True
         except (EdgeError, cv2.error) as fault:
-            log.warning("camera %s: a frame was left out: %s", station.name, fault)
+            if not station.fault:
+                log.warning("camera %s: frames are left out: %s", station.name, fault)
+            station.fault = f"a frame was left out: {fault}"
             return True
         if outcome is not None:
             self._note(station, outcome)

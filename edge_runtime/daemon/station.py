@@ -83,6 +83,8 @@ class Station:
         self.outcome: Outcome | None = None
         """Of the newest frame, or of a missing one."""
         self.last_frame_at: float | None = None
+        self.fault = ""
+        """Why the newest frame was left out; its slots are those of the frame before. Empty once one goes through."""
         self._sequence = 0
         self._clock = clock
         self._began_s = self._last_s = self._told_s = clock()
@@ -133,7 +135,7 @@ class Station:
 
     def _keep(self, outcome: Outcome) -> Outcome:
         self.business.update(outcome.statuses, outcome.frame.captured_monotonic_s)
-        self.outcome = outcome
+        self.outcome, self.fault = outcome, ""
         return outcome
 
 

@@ -12,7 +12,7 @@ import pytest
 from edge_runtime.daemon.health import read_status
 from edge_runtime.daemon.run import Daemon, Orders
 from edge_runtime.errors import BadConfig, Refused
-from edge_runtime.records import State
+from edge_runtime.records import Frame, State, View
 from tests.daemon.rig import Report, Rig, Status, shelf_picture, write_shelf
 from tests.lifecycle.bundles import make_bundle
 
@@ -205,6 +205,30 @@ def test_a_dark_camera_is_unusable_and_named(tmp_path: Path) -> None:
     rig.turns(daemon, 6, np.zeros_like(GOOD))
     assert daemon.health().cameras["a"].state == "unusable"
     assert {s.state for s in rig.roster.stations["a"].outcome.statuses} == {State.UNKNOWN}  # type: ignore[union-attr]
+
+
+class Broken:
+    """A normalizer that fails on every picture."""
+
+    reference_crops = np.zeros((4, 64, 64, 3), np.uint8)
+
+    def normalize(self, frame: Frame) -> View:
+        raise cv2.error("OpenCV: assertion failed")
+
+
+def test_frames_that_can_not_be_worked_are_one_cameras_fault_and_are_told(tmp_path: Path) -> None:
+    rig = Rig(tmp_path, ("a", "b"))
+    daemon = opened(rig)
+    rig.turns(daemon, 3, GOOD)
+    pipeline = rig.roster.stations["b"].parts.pipeline
+    whole, model = pipeline.normalizer, pipeline.model
+    pipeline.replace(Broken(), model)
+    rig.turns(daemon, 2, GOOD)
+    assert daemon.health().cameras["a"].state == "ok" and daemon.health().cameras["b"].state == "unusable"
+    assert "assertion failed" in daemon.health().reasons[0]
+    pipeline.replace(whole, model)
+    rig.turns(daemon, 1, GOOD)
+    assert daemon.health().state == "ok"
 
 
 def test_stopping_is_clean_and_the_last_status_says_so(tmp_path: Path) -> None:
