@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import hypothesis.strategies as st
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 
 from edge_runtime.records import ANSWERS, Reason, SlotStatus, State
 from edge_runtime.shelf.evidence import EvidenceSettings
@@ -188,6 +188,7 @@ def test_slot_events_form_an_unbroken_chain_of_answers(looks: list[Look]) -> Non
 
 
 @settings(max_examples=100)
+@example([State.STOCKED, State.STOCKED, (0.01, 0.01, 0.98), (0.0001, 0.9899, 0.01)])
 @given(st.lists(any_look, min_size=4, max_size=60))
 def test_no_change_is_told_with_the_confidence_of_a_doubt(looks: list[Look]) -> None:
     scene = Scene()
