@@ -82,7 +82,11 @@ def expand(paths: list[Path]) -> Iterator[Path]:
     from edge_runtime.camera.still import SUFFIXES
 
     for path in paths:
-        if not path.is_dir():
+        try:
+            single = not path.is_dir()
+        except OSError:
+            single = True  # whoever reads it says why it can not be read
+        if single:
             yield path
             continue
         inside = sorted(one for one in path.iterdir() if one.suffix.lower() in SUFFIXES and one.is_file())

@@ -9,8 +9,8 @@ from typing import cast
 
 from edge_runtime import __version__
 from edge_runtime.cli import cameras, configuration, demo, doctor, infer, models, replay, service
-from edge_runtime.cli.output import complain, silence
-from edge_runtime.errors import EXIT_OK, EdgeError
+from edge_runtime.cli.output import complain, prepare, silence
+from edge_runtime.errors import EXIT_OK, EXIT_UNAVAILABLE, EdgeError
 
 EXIT_INTERRUPTED = 130
 _EPILOG = """\
@@ -57,9 +57,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         silence()
         return EXIT_OK  # the reader has what it wanted
+    except OSError as fault:  # of a path that no verb foresaw: too long a name, no right to look into a folder
+        complain(f"{fault.filename or 'the system'}: {fault.strerror or fault}. Check the path and its rights")
+        return EXIT_UNAVAILABLE
     return code
 
 
 def run() -> None:
     """The entry point of the installed command."""
+    prepare()
     sys.exit(main())

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
 from edge_runtime.errors import Unavailable
@@ -36,8 +38,8 @@ def add_json(parser: argparse.ArgumentParser) -> None:
 
 
 def emit(record: Mapping[str, object]) -> None:
-    """One JSON object as a line, at once."""
-    _write(json.dumps(record, ensure_ascii=False, separators=(",", ":"), allow_nan=False))
+    """One JSON object as a line, at once: in ASCII, so that it is whole whatever the locale and the names of files."""
+    _write(json.dumps(record, separators=(",", ":"), allow_nan=False))
 
 
 def say(text: str = "") -> None:
@@ -76,6 +78,19 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]], colours: Mapping
             ]
         shown.append("  ".join(cells))
     return "\n".join(shown)
+
+
+def prepare() -> None:
+    """Make both outputs fit for any text and any caller: a sign that the locale lacks is escaped, a closed output is void.
+
+    Python leaves None for a closed one, and then prints the complaints among the answers.
+    """
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115 - until this process ends
+        elif isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def silence() -> None:

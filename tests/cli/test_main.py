@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -58,6 +60,45 @@ def test_a_full_disk_under_standard_output_is_told(site: Site) -> None:
         done = subprocess.run(call, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
     assert (done.returncode, done.stderr.count("\n")) == (69, 1), done.stderr
     assert "No space left on device. Make room" in done.stderr
+
+
+@pytest.mark.parametrize("coding", ["utf-8:strict", "ascii"])
+def test_a_file_name_that_the_locale_lacks_is_told_and_can_be_read_back(
+    site: Site, tmp_path: Path, coding: str
+) -> None:
+    photo = Path(os.fsdecode(os.fsencode(tmp_path) + b"/sch\xf6n-\xe2\x98\x83.jpg"))
+    photo.write_bytes(site.full.read_bytes())
+    environment = os.environ | {"PYTHONIOENCODING": coding}
+    call = command("infer", "--layout", site.layout, "--model", site.bundle)
+    for extra in ([], ["--json"]):
+        done = subprocess.run([*call, photo, *extra], env=environment, capture_output=True, check=False)
+        assert (done.returncode, done.stderr) == (0, b"")
+    assert os.fsencode(json.loads(done.stdout)["image"]) == os.fsencode(photo)
+
+
+def test_closed_outputs_are_no_failure_and_complaints_do_not_land_among_the_answers(site: Site, tmp_path: Path) -> None:
+    infer = f"{shlex.join(command('infer', '--layout', site.layout, '--model', site.bundle, '--json'))} {{}} {{}}"
+    silent = subprocess.run(["sh", "-c", infer.format(site.full, ">&-")], capture_output=True, text=True, check=False)
+    assert (silent.returncode, silent.stderr) == (0, "")
+    bad = subprocess.run(
+        ["sh", "-c", infer.format(tmp_path / "none.jpg", "2>&-")], capture_output=True, text=True, check=False
+    )
+    assert (bad.returncode, json.loads(bad.stdout)["reason"]) == (1, "unreadable")
+
+
+def test_a_path_that_the_system_refuses_is_a_message(run: Run, site: Site) -> None:
+    long = "a" * 300
+    assert (
+        run("infer", "--layout", site.layout, "--model", site.bundle, long, "--json").lines[0]["reason"] == "unreadable"
+    )
+    for call in (
+        ("replay", long, "--layout", site.layout),
+        ("camera", "probe", long),
+        ("model", "list", "--state", long),
+    ):
+        ran = run(*call)
+        assert (ran.code, ran.err.count("\n")) == (69, 1)
+        assert "File name too long. Check the path" in ran.err
 
 
 def test_an_interrupt_ends_quietly(site: Site) -> None:
