@@ -26,6 +26,7 @@ PER_CELL, STATIC_PER_CELL, RAIL_PER_CELL = 4, 4, 7
 """... and this many are taken in each, of all, outside slots, and on rails."""
 CORNER = 6e-4
 """Least eigenvalue of a corner (cv2.cornerMinEigenVal); plain walls and rails with sensor noise stay under 0.5e-4."""
+MIN_STATIC = 30
 PATCH = 13
 WINDOW = (17, 17)
 AGREE = 0.6
@@ -85,7 +86,15 @@ class Anchors:
     @property
     def static_points(self) -> Points:
         """(n, 2) reference pixels of anchors on what does not sell, rails first, spread over the picture."""
-        chosen = np.flatnonzero(self.static)
+        return self._ranked(np.flatnonzero(self.static))
+
+    @property
+    def steady_points(self) -> Points:
+        """As `static_points`; where slots leave next to nothing else to see, anchors on products stand in."""
+        static = np.flatnonzero(self.static)
+        return self._ranked(static if len(static) >= MIN_STATIC else np.arange(len(self.static)))
+
+    def _ranked(self, chosen: NDArray[np.intp]) -> Points:
         order = np.asarray(Random(0).sample(range(len(chosen)), len(chosen)), np.intp)  # numpy.random weighs 2.6 MB
         ranked = order[np.argsort(-self._weights[chosen[order]], kind="stable")]
         return np.asarray(self._full[chosen[ranked]], np.float64)

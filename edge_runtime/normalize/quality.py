@@ -29,12 +29,17 @@ class SharpnessGauge:
         self._grid = (self._points[:, None, :] + ring[None]).reshape(-1, 2).astype(np.float32)
         self._aimed: Warp | None = None
         self._maps = np.zeros((0, SIDE, 2), np.float32)
-        size = (reference.shape[1], reference.shape[0])
-        self._own = self._fineness(reference, Warp(np.eye(3), size), 0.0)
+        self._own: F32 = np.zeros(0, np.float32)
+        if len(self._points):
+            size = (reference.shape[1], reference.shape[0])
+            self._own = self._fineness(reference, Warp(np.eye(3), size), 0.0)
 
     def read(self, image: Image, warp: Warp, noise: float) -> float:
-        """1 is as sharp as at commissioning, 0 shows no fine detail at all; `noise` (levels) is taken out."""
-        if len(self._points) == 0 or not (self._own > 0).any():
+        """1 is as sharp as at commissioning, 0 shows no fine detail at all; `noise` (levels) is taken out.
+
+        Where too few corners can be seen to tell, the answer is 1.
+        """
+        if not (self._own > 0).any():
             return 1.0
         seen = self._fineness(image, warp, noise)
         usable = np.isfinite(seen) & (self._own > 0.02)

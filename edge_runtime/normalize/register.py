@@ -32,6 +32,8 @@ from edge_runtime.normalize.solve import polish
 from edge_runtime.normalize.warp import Points, Warp
 from edge_runtime.records import Layout
 
+MIN_SIDE_PX = 32
+"""ORB's pyramid has no level left of a picture of a few lines."""
 MIN_INLIERS = 12
 MIN_CELLS = 4
 INLIER_PX = 3.0
@@ -83,6 +85,15 @@ class Registrar:
 
     def register(self, grey: Grey) -> Fit:
         """Register a full-size grey frame from scratch."""
+        if min(grey.shape) < MIN_SIDE_PX:
+            return Fit(None, 0, None, f"the picture is {grey.shape[1]}x{grey.shape[0]}")
+        if len(self.anchors.static) < MIN_AGREEING:
+            return Fit(
+                None,
+                0,
+                None,
+                f"the reference picture itself shows {len(self.anchors.static)} marks, {MIN_AGREEING} are needed",
+            )
         best = Fit(None, 0, None, "")
         for kind in Kind:
             fit = self._attempt(grey, kind)
@@ -164,11 +175,13 @@ class Registrar:
         rail_share = float(rails.mean()) if len(rails) >= MIN_RAIL_ANCHORS else share
         fit = Fit(None, inliers, None, "", count, share, rail_share)
         fault = implausible(warp.homography, self._size, warp.size)
-        if not fault and (count < MIN_AGREEING or fit.evidence < EVIDENCE):
+        if not fault and fit.evidence < EVIDENCE:
             fault = (
                 f"{100 * share:.0f} % of the shelf's marks and {100 * rail_share:.0f} % of those on its rails are where "
                 f"they were commissioned (evidence {fit.evidence:.2f}, {EVIDENCE} is needed)"
             )
+        if not fault and count < MIN_AGREEING:
+            fault = f"{count} of the shelf's marks are where they were commissioned, {MIN_AGREEING} are needed"
         if fault:
             return replace(fit, detail=fault)
         exact = agree & seen.rail

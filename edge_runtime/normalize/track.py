@@ -43,7 +43,7 @@ class Tracker:
         grey = grey_of(reference)
         self._size = layout.image_size
         self.registrar = Registrar(layout, grey)
-        self._sensor = StillSensor(self.registrar.anchors.static_points)
+        self._sensor = StillSensor(self.registrar.anchors.steady_points)
         self._last: Fit | None = None
         self._age = self._held = 0
 

@@ -10,7 +10,7 @@ from edge_runtime.normalize.settings import NormalizeSettings
 from edge_runtime.normalize.view import Normalizer, RawNormalizer
 from edge_runtime.normalize.warp import project
 from edge_runtime.records import CropSpec, Reason, RegistrationStatus, Unusable, View
-from tests.normalize.painted import frame, layout, noisy, seen, shelf, view_from
+from tests.normalize.painted import SIZE, frame, layout, noisy, seen, shelf, view_from
 
 SPEC = CropSpec((64, 64), 0.1)
 
@@ -184,11 +184,39 @@ def test_one_slot_is_enough() -> None:
     assert view.crops.shape == (1, 64, 64, 3)
 
 
-def test_tiny_and_odd_pictures_never_raise() -> None:
-    normalizer = _normalizer()
-    for height, width in ((1, 1), (2, 900), (97, 96), (721, 133), (100, 4000)):
+@pytest.mark.parametrize("gate", [True, False])
+def test_tiny_and_odd_pictures_never_raise(gate: bool) -> None:
+    normalizer = _normalizer(gate=gate)
+    for height, width in ((1, 1), (5, 5), (1, 900), (2, 900), (97, 96), (721, 133), (100, 4000)):
         noise = np.random.default_rng(1).integers(0, 255, (height, width, 3)).astype(np.uint8)
         assert isinstance(normalizer.normalize(frame(noise)), Unusable)
+
+
+def test_a_layout_whose_slots_cover_the_whole_picture_works() -> None:
+    """Nothing is left to measure light, sharpness or noise on; the camera is still found, and found to be still."""
+    wide, high = SIZE[0] - 1.0, SIZE[1] - 1.0
+    one = replace(layout().slots[0], polygon=((0.0, 0.0), (wide, 0.0), (wide, high), (0.0, high)))
+    normalizer = Normalizer(replace(layout(), slots=(one,)), shelf(), SPEC)
+    views = [_usable(normalizer.normalize(frame(noisy(shelf(), seed=k), k))) for k in range(3)]
+    assert [view.registration.detail for view in views] == ["registered", "still", "still"]
+    assert views[-1].sharpness == 1.0
+    assert not views[-1].light.applied
+
+
+@pytest.mark.parametrize("level", [0, 90, 255])
+def test_a_blank_reference_is_named_as_the_fault(level: int) -> None:
+    blank = Normalizer(layout(), np.full((SIZE[1], SIZE[0], 3), level, np.uint8), SPEC)
+    unusable = blank.normalize(frame(noisy(shelf())))
+    assert isinstance(unusable, Unusable)
+    assert "the reference picture itself" in unusable.detail
+
+
+@pytest.mark.parametrize("size", [(16, 16), (64, 48), (120, 90)])
+def test_a_tiny_reference_never_raises(size: tuple[int, int]) -> None:
+    scale = np.array(size) / SIZE
+    slots = tuple(replace(s, polygon=tuple(map(tuple, np.array(s.polygon) * scale))) for s in layout().slots)
+    tiny = Normalizer(replace(layout(), image_size=size, slots=slots), cv2.resize(shelf(), size), SPEC)
+    assert isinstance(tiny.normalize(frame(noisy(shelf(7)))), Unusable)
 
 
 def test_a_crowd_is_waited_for_but_not_for_ever() -> None:
