@@ -29,7 +29,7 @@ from edge_runtime.normalize.features import (
 )
 from edge_runtime.normalize.plausible import implausible, spread
 from edge_runtime.normalize.solve import polish
-from edge_runtime.normalize.warp import Points, Warp
+from edge_runtime.normalize.warp import Points, Warp, scaling
 from edge_runtime.records import Layout
 
 MIN_SIDE_PX = 32
@@ -40,6 +40,9 @@ INLIER_PX = 3.0
 """At ORB_WIDTH; scaled with the frame."""
 NEAR_PX = 4.0
 """An anchor agrees with a warp if it is found this near (reference pixels, at 960 px width)."""
+REST_PX = 0.5
+"""A camera that shows every slot's corners this near to where it was commissioned (reference pixels, at 960 px width)
+has not moved: what is left is the error of the fit, and the reference's own geometry is the better answer."""
 MIN_RAILS, MIN_RAIL_HULL = 16, 0.08
 MIN_AGREEING = 40
 EVIDENCE = 0.9
@@ -79,6 +82,8 @@ class Registrar:
     def __init__(self, layout: Layout, reference: Grey) -> None:
         self._size = (reference.shape[1], reference.shape[0])
         self._near = NEAR_PX * self._size[0] / ORB_WIDTH
+        self._rest = REST_PX * self._size[0] / ORB_WIDTH
+        self._corners = np.asarray([slot.polygon for slot in layout.slots], np.float64).reshape(-1, 2)
         self.anchors = Anchors(layout, reference)
         self._greys = {kind: for_detector(working_grey(reference, width)) for kind, width in _WIDTHS.items()}
         self._features: dict[Kind, Features] = {}
@@ -145,8 +150,15 @@ class Registrar:
         if len(again) and float(np.median(again)) > self._near:
             seen = self.anchors.sight(grey, warp)
             warp = self._exact(seen, warp)
+        warp = self._at_rest(warp)
         error = np.hypot(*(warp.points(seen.source) - seen.target).T) * self._size[0] / warp.size[0]
         return self._judged(seen, warp, np.nan_to_num(error, nan=1e3), inliers)
+
+    def _at_rest(self, warp: Warp) -> Warp:
+        """The commissioned geometry itself where `warp` says the same to a fraction of a pixel."""
+        plain = Warp(scaling(self._size, warp.size), warp.size)
+        off = np.hypot(*(warp.points(self._corners) - plain.points(self._corners)).T) * self._size[0] / warp.size[0]
+        return plain if (off < self._rest).all() else warp
 
     def _exact(self, seen: Sightings, warp: Warp) -> Warp:
         good = seen.agree

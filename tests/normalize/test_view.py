@@ -219,6 +219,18 @@ def test_a_tiny_reference_never_raises(size: tuple[int, int]) -> None:
     assert isinstance(tiny.normalize(frame(noisy(shelf(7)))), Unusable)
 
 
+def test_a_camera_that_stays_in_place_gives_the_crops_of_the_reference_grid() -> None:
+    """What the fit says below half a pixel is its own error: crops are then those of the scaled layout, to the bit."""
+    normalizer, raw = _normalizer(light=False), RawNormalizer(layout(), shelf(), SPEC)
+    for seed, sold in enumerate(((), (2, 7), range(0, 15, 2))):
+        picture = frame(noisy(shelf(empty=sold), 3.0, seed))
+        assert np.array_equal(_usable(normalizer.single(picture)).crops, _usable(raw.normalize(picture)).crops)
+    move = np.array([[1, 0, 0.9], [0, 1, 0.6], [0, 0, 1.0]])
+    moved = _usable(normalizer.single(frame(noisy(seen(shelf(), move)))))
+    assert moved.registration.homography is not None
+    assert np.allclose(moved.registration.homography[:2, 2], (0.9, 0.6), atol=0.3)
+
+
 def test_a_crowd_is_waited_for_but_not_for_ever() -> None:
     """The registration is held while a few anchors stand where they stood; then the view counts as lost."""
     normalizer = _normalizer()
