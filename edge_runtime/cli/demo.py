@@ -51,9 +51,9 @@ def _demo(args: argparse.Namespace) -> int:
 
     from edge_runtime.cli.stage import Stage
     from edge_runtime.daemon.compose import default_bundle
+    from edge_runtime.lifecycle.bundle import verify_bundle
 
-    if args.model is None:
-        default_bundle()
+    verify_bundle(args.model or default_bundle())
     if not args.json:
         say("opening a simulated store, a broker and the daemon ...")
     with _Signals() as signals, tempfile.TemporaryDirectory(prefix="edge-runtime-demo-") as folder:
@@ -73,11 +73,18 @@ def _demo(args: argparse.Namespace) -> int:
 
 
 class _Signals:
-    """SIGTERM ends the demo as Ctrl-C does; once it is ending, neither disturbs, so that no process stays behind."""
+    """What ends a program at a terminal ends the demo as Ctrl-C does; once it is ending, nothing disturbs.
+
+    So no process stays behind when a terminal is closed. What the caller ignores (nohup) stays ignored.
+    """
+
+    _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 
     def __enter__(self) -> _Signals:
-        self._before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-        signal.signal(signal.SIGTERM, self._stop)
+        found = {number: signal.getsignal(number) for number in self._ENDING}
+        self._before = {number: handler for number, handler in found.items() if handler is not signal.SIG_IGN}
+        for number in self._before:
+            signal.signal(number, self._stop)
         return self
 
     def __exit__(
@@ -99,16 +106,21 @@ class _Signals:
 def _watch(stage: Stage, until_s: float, args: argparse.Namespace) -> None:
     table = watched() and not args.json and not args.no_view
     lines, url, told = 0, "", False
+    tell = complain if args.json else say
     while time.monotonic() < until_s:
         time.sleep(min(LOOK_S, max(0.0, until_s - time.monotonic())))
         stage.check()
         stage.witness.settle()
-        url = url or str(stage.status().get("view", ""))
+        status = stage.status()
+        url = url or str(status.get("view", ""))
+        if not told and (trouble := next((r for r in status.get("reasons", ()) if r.startswith("view: ")), "")):
+            told, lines = True, 0
+            tell(f"{trouble.removeprefix('view: ')}. The demo goes on without its page")
         if table:
             lines = _redraw(stage, url, lines, until_s - time.monotonic())
         elif url and not told:
             told = True
-            (complain if args.json else say)(f"the local page: {url}")
+            tell(f"the local page: {url}")
 
 
 def _redraw(stage: Stage, url: str, lines_before: int, left_s: float) -> int:
@@ -176,7 +188,10 @@ def _verdict(summary: dict[str, object]) -> int:
     if lost > 0:
         complain(f"{lost} of {summary['events_published']} published events did not arrive at the subscriber")
     if not summary["frames"]:
-        complain("the daemon read no frame. `edge-runtime doctor` looks for the cause")
+        complain(
+            f"the daemon read no frame in {summary['duration_s']} s. "
+            "Give it --duration 20 or more; `edge-runtime doctor` looks for another cause"
+        )
     return EXIT_PROBLEM if lost > 0 or not summary["frames"] else EXIT_OK
 
 
@@ -186,9 +201,10 @@ def _say_summary(summary: dict[str, object]) -> None:
         f"  {summary['events_received']} of {summary['events_published']} published events received, "
         f"{summary['messages_received']} messages in all\n"
         f"  accuracy {_percent(summary['accuracy'])} over answered slots, coverage {_percent(summary['coverage'])} "
-        f"({summary['scored_slots']} published slot states against the truth)\n"
-        f"  {summary['p95_ms']} ms a frame (95th percentile), {summary['rss_mb']} MB"
+        f"({summary['scored_slots']} published slot states against the truth)"
     )
+    if summary["p95_ms"] is not None:
+        say(f"  {summary['p95_ms']} ms a frame (95th percentile), {summary['rss_mb']} MB")
 
 
 def _percent(share: object) -> str:

@@ -44,9 +44,9 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one verb and return its exit code. Wrong usage and `--help` leave by SystemExit, as argparse does."""
-    parsed = build_parser().parse_args(arguments)
-    act = cast("Callable[[argparse.Namespace], int]", parsed.act)
     try:
+        parsed = build_parser().parse_args(arguments)
+        act = cast("Callable[[argparse.Namespace], int]", parsed.act)
         code = act(parsed)
         sys.stdout.flush()
     except EdgeError as fault:

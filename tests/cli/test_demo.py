@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -87,7 +88,7 @@ def test_the_demo_ends_by_itself_loses_no_event_and_leaves_nothing_behind(site: 
 
 
 @pytest.mark.integration
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_an_interrupt_ends_it_cleanly_with_a_summary(site: Site, tmp_path: Path, number: signal.Signals) -> None:
     with started(tmp_path, site, "--duration", "600", "--no-view", "--json") as demo:
         ends = time.monotonic() + 60
@@ -100,6 +101,21 @@ def test_an_interrupt_ends_it_cleanly_with_a_summary(site: Site, tmp_path: Path,
     assert set(json.loads(out.splitlines()[-1])) >= SUMMARY_KEYS
     assert list(tmp_path.iterdir()) == []
     assert alive_in(tmp_path) == []
+
+
+@pytest.mark.integration
+def test_a_port_that_is_taken_is_told_and_the_demo_goes_on_without_its_page(site: Site, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        with started(tmp_path, site, "--duration", "5", "--json", "--port", port) as demo:
+            out, err = demo.communicate(timeout=120)
+    assert f"127.0.0.1:{port}: Address already in use. Choose another port" in err
+    assert set(json.loads(out.splitlines()[-1])) >= SUMMARY_KEYS
+
+
+def test_a_model_that_is_not_there_is_told_before_anything_starts(run: Run, tmp_path: Path) -> None:
+    ran = run("demo", "--model", tmp_path / "none.zip")
+    assert (ran.code, ran.out) == (69, "")
 
 
 @pytest.mark.parametrize("arguments", [("--duration", "0"), ("--duration", "nan"), ("--port", "70000")])
