@@ -107,7 +107,7 @@ def draw_sheet(outcome: Outcome, layout: Layout) -> Image:
     left = draw_frame(outcome, layout, {} if isinstance(outcome.view, Unusable) else tags, 960)
     right = draw_view(outcome, layout, tags, 960)
     if right is None:
-        right = np.full_like(left, 36)
+        right = _nothing(left.shape[:2], outcome)
     height = min(left.shape[0], right.shape[0], 720)
     panes = [_image(cv2.resize(p, (round(p.shape[1] * height / p.shape[0]), height))) for p in (left, right)]
     gap = np.full((height, 16, 3), 255, np.uint8)
@@ -195,10 +195,19 @@ def _write_labels(canvas: Image, labels: Iterable[tuple[str, State, NDArray[np.f
     return _image(np.asarray(page)[:, :, ::-1])
 
 
+def _nothing(size: tuple[int, ...], outcome: Outcome) -> Image:
+    """A pane that says why there is no normalized picture."""
+    page = Pillow.new("RGB", (size[1], size[0]), _INK)
+    reason = outcome.view.reason.value.replace("_", " ") if isinstance(outcome.view, Unusable) else "not registered"
+    font = _font(max(10, size[1] // 26))
+    ImageDraw.Draw(page).text((size[1] / 2, size[0] / 2), f"not usable: {reason}", _PAPER, font, anchor="mm")
+    return _image(np.asarray(page)[:, :, ::-1])
+
+
 def _caption(outcome: Outcome) -> str:
     view = outcome.view
     if not isinstance(view, View):
-        return f"not usable: {view.reason.value}. {view.detail}".strip()
+        return f"not usable: {view.reason.value.replace('_', ' ')}. {view.detail}".strip()
     parts = [f"registration {view.registration.status.value}"]
     if view.registration.inliers:
         parts.append(f"{view.registration.inliers} inliers")
@@ -214,8 +223,13 @@ def _counts(tags: Mapping[str, Tag], layout: Layout) -> dict[State, int]:
 
 
 def _framed(body: Image, second: int, caption: str, counts: Mapping[State, int]) -> Image:
-    """The panes on white, with titles above and the legend below."""
+    """The panes on white, with titles above and the legend below; a caption that does not fit beside it gets its own line."""
     edge, head, foot = 20, 44, 52
+    legend = {state: f"{state.value} {count}" for state, count in counts.items()}
+    width = _font(15).getlength(caption)
+    taken = sum(44 + _font(16).getlength(text) for text in legend.values())
+    below = 24 if taken + width > body.shape[1] else 0
+    foot += below
     page = Pillow.new("RGB", (body.shape[1] + 2 * edge, body.shape[0] + head + foot), _PAPER)
     page.paste(Pillow.fromarray(body[:, :, ::-1]), (edge, head))
     pen = ImageDraw.Draw(page)
@@ -223,11 +237,10 @@ def _framed(body: Image, second: int, caption: str, counts: Mapping[State, int])
     pen.text((edge + second, 14), "as normalized and read", _INK, _font(18))
     base = head + body.shape[0] + 17
     at = float(edge)
-    for state, count in counts.items():
+    for state, text in legend.items():
         pen.rounded_rectangle((at, base + 2, at + 14, base + 16), 3, fill=COLOURS[state])
-        text = f"{state.value} {count}"
         pen.text((at + 20, base), text, _INK, _font(16))
         at += 44 + pen.textlength(text, _font(16))
-    width = pen.textlength(caption, _font(15))
-    pen.text((max(at, page.width - edge - width), base), caption, (95, 102, 112), _font(15))
+    left = edge if below else page.width - edge - width
+    pen.text((left, base + below), caption, (95, 102, 112), _font(15))
     return _image(np.asarray(page)[:, :, ::-1])

@@ -92,7 +92,11 @@ class CameraBoard:
         }
         if outcome is None:
             return base | {"age_s": None, "slots": [_slot(s, None) for s in self.layout.slots], "events": []}
-        return base | {"age_s": _finite(self.age_s)} | _outcome(outcome, self.layout, tuple(self._events))
+        return (
+            base
+            | {"age_s": _finite(self.age_s), "stale": self.stale}
+            | _outcome(outcome, self.layout, tuple(self._events))
+        )
 
     def picture(self, name: str) -> bytes | None:
         """JPEG of one of PICTURES; None before the first frame or if this frame has no such picture."""

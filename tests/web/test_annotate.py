@@ -35,7 +35,10 @@ def test_the_captured_picture_is_not_written_to() -> None:
 
 def test_a_refused_frame_has_no_normalized_picture_but_a_sheet_that_says_why() -> None:
     assert draw_view(refused(), layout(), {}) is None
-    assert draw_sheet(refused(), layout()).shape[0] > SIZE[1]
+    sheet = draw_sheet(refused(), layout())
+    assert sheet.shape[0] > SIZE[1]
+    pane = sheet[60 : 60 + SIZE[1] // 2, sheet.shape[1] // 2 + 20 : -20]
+    assert near(pane, (255, 255, 255)).any(), "the empty pane says why it is empty"
 
 
 @pytest.mark.parametrize("limit", [64, 320])

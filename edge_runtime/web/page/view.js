@@ -12,6 +12,10 @@ function make(name, text, data) {
 }
 const percent = (p) => p == null ? "" : Math.round(100 * p) + " %";
 const clock = (s) => new Date(1000 * s).toLocaleTimeString([], {hour12: false});
+function moment(s, time) {
+  const day = new Date(1000 * s);
+  return day.toDateString() === new Date().toDateString() ? time : day.toLocaleDateString([], {day: "numeric", month: "short"}) + " " + time;
+}
 
 function picture(url) {
   return new Promise((done) => {
@@ -50,7 +54,8 @@ function stages(ms) {
   const total = ms.total || Math.max(1, ...Object.values(ms));
   at("stages").replaceChildren(...Object.entries(ms).flatMap(([name, value]) => {
     const bar = make("i"), cell = make("dd");
-    bar.style.width = (name === "total" ? 0 : 55 * Math.min(1, value / total)) + "%";
+    bar.hidden = name === "total";
+    bar.style.width = 55 * Math.min(1, value / total) + "%";
     cell.append(bar, make("span", value.toFixed(1)));
     return [make("dt", name), cell];
   }));
@@ -60,7 +65,7 @@ function events(list) {
     const row = make("li"), what = make("span");
     what.append(e.slot ? e.slot + " " : e.kind + " ", e.was ? e.was + " → " : "", Object.assign(make("span", e.now, {state: e.now}), {className: "state"}),
       e.confidence ? " " + percent(e.confidence) : "");
-    row.append(make("time", clock(e.at)), what);
+    row.append(make("time", moment(e.at, clock(e.at))), what);
     return row;
   }) : [make("li", "none yet")]));
 }
@@ -82,7 +87,7 @@ function cards(slots) {
     card.dataset.state = slot.state;
     card.querySelector(".state").textContent = slot.state;
     const [how, what] = card.querySelectorAll(".more");
-    how.textContent = [percent(slot.confidence), slot.reason.replace("_", " "), slot.since ? "since " + clock(slot.since).slice(0, 5) : ""].filter(Boolean).join(" · ");
+    how.textContent = [percent(slot.confidence), slot.reason.replace("_", " "), slot.since ? "since " + moment(slot.since, clock(slot.since).slice(0, 5)) : ""].filter(Boolean).join(" · ");
     what.textContent = slot.sku;
     card.title = slot.sku;
   });
@@ -109,7 +114,7 @@ async function draw(state) {
   if (!camera) return;
   const fresh = camera.registration !== undefined;
   at("link").textContent = camera.age_s !== null ? `${camera.id} · frame ${camera.frames} · ${camera.age_s.toFixed(1)} s ago` : `${camera.id} · waiting for the first frame`;
-  at("link").className = camera.age_s !== null && camera.age_s > 30 ? "late" : "";
+  at("link").className = camera.age_s !== null && camera.stale ? "late" : "";
   tally(camera.slots);
   cards(camera.slots);
   events(camera.events);
