@@ -23,12 +23,20 @@ def main(target: str) -> int:
         return 69
     if (Path(target) / "bin" / "pip").exists():
         return 0
+    failed = False
     for module in ("venv", "virtualenv"):
         needs = ("venv", "ensurepip") if module == "venv" else (module,)
         if all(importlib.util.find_spec(name) for name in needs):
             made = subprocess.run([sys.executable, "-m", module, target], check=False)
             if made.returncode == 0:
                 return 0
+            failed = True
+    if failed:
+        print(
+            f"{target} could not be made: the lines above say why. Call make again, perhaps with VENV=folder",
+            file=sys.stderr,
+        )
+        return 69
     print(
         f"No virtual environment could be made: this Python has neither venv nor virtualenv.\n"
         f"Install one of them, then call make again:\n"

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image as Pillow
 from PIL import ImageDraw, ImageFont
 
-from edge_runtime.records import Image, Layout, Outcome, Quad, Registration, Slot, State, Unusable, View
+from edge_runtime.records import ANSWERS, Image, Layout, Outcome, Quad, Registration, Slot, State, Unusable, View
 
 COLOURS: Mapping[str, tuple[int, int, int]] = {
     State.STOCKED: (46, 170, 96),
@@ -170,7 +170,8 @@ def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
 def _label(tag: Tag) -> str:
     if tag.state not in _LABELLED:
         return ""
-    return tag.state.value if tag.state is State.UNKNOWN else f"{tag.state.value} {tag.confidence:.0%}"
+    sure = tag.state in ANSWERS  # of the others the figure is not how sure the answer is: `blocked` begins at a low one
+    return f"{tag.state.value} {tag.confidence:.0%}" if sure else tag.state.value
 
 
 def _write_labels(canvas: Image, labels: Iterable[tuple[str, State, NDArray[np.float64]]]) -> Image:
