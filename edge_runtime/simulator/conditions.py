@@ -7,7 +7,7 @@ training set can draw them continuously.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,8 +111,8 @@ TABLE: Mapping[str, Knots] = {
 }
 """Every condition of the field bench. The last four are mixes."""
 
-SINGLE = tuple(name for name in TABLE if name not in ("cheap", "sun", "bumped", "store"))
 MIXES = ("cheap", "sun", "bumped", "store")
+SINGLE = tuple(name for name in TABLE if name not in MIXES)
 WORST = 5
 
 
@@ -142,10 +142,6 @@ def mixed(parts: Mapping[str, float]) -> Conditions:
             if abs(value - clean) >= abs(worst.get(key, clean) - clean):
                 worst[key] = value
     return Conditions(**worst)
-
-
-def parameter_names() -> tuple[str, ...]:
-    return tuple(field.name for field in fields(Conditions))
 
 
 def _between(clean: float, knots: tuple[float, ...], severity: float) -> float:
