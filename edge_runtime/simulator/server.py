@@ -111,6 +111,11 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
     block_on_close = False
 
+    def handle_error(self, request: object, client_address: object) -> None:
+        """A client that goes away in the middle of its question is nothing to tell; anything else is."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)  # type: ignore[arg-type]
+
 
 def _handler(feed: Feed, files: Commissioning) -> type[BaseHTTPRequestHandler]:
     class Handler(_Handler):
@@ -126,7 +131,11 @@ class _Handler(BaseHTTPRequestHandler):
     timeout = _IDLE_S
 
     def do_GET(self) -> None:
-        parts = urlsplit(self.path)
+        try:
+            parts = urlsplit(self.path)
+        except ValueError as fault:
+            self.send_error(400, str(fault))
+            return
         routes: Mapping[str, Callable[[dict[str, list[str]]], None]] = {
             "/stream.mjpg": self._stream,
             "/still.jpg": self._still,

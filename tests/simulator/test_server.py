@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import time
@@ -35,6 +37,7 @@ def url() -> Iterator[str]:
     yield told["url"]
     program.stdin.close()
     assert program.wait(20) == 0
+    assert program.stderr and program.stderr.read() == b""
 
 
 @pytest.fixture(autouse=True)
@@ -166,6 +169,41 @@ def test_wrong_questions_are_answered_so(url: str, path: str) -> None:
     with pytest.raises(urllib.error.HTTPError) as refused:
         _get(url + path)
     assert refused.value.code in (400, 404)
+
+
+HOSTILE = [
+    b"\r\n\r\n",
+    b"GARBAGE\r\n\r\n",
+    b"GET http://[x/ HTTP/1.0\r\n\r\n",
+    b"GET /\xff\xfe HTTP/1.0\r\n\r\n",
+    b"GET /" + b"a" * 70_000 + b" HTTP/1.0\r\n\r\n",
+    b"POST /fault?kind=black HTTP/1.0\r\n\r\n",
+    b"GET /still.jpg HT",
+]
+
+
+@pytest.mark.parametrize("question", HOSTILE, ids=lambda question: repr(question[:24]))
+def test_malformed_questions_and_lost_clients_end_nothing(url: str, question: bytes) -> None:
+    """The module's `url` fixture says at the end that none of them left a word on stderr."""
+    host, port = url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), 10) as asked:
+        asked.sendall(question)
+        if question.endswith(b"\n"):
+            assert b" 200 " not in asked.recv(64)
+        else:
+            asked.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # closing resets
+    assert json.loads(_get(url + "/healthz"))["fault"] == "none"
+
+
+def test_viewers_who_never_read_hold_nobody_up(url: str) -> None:
+    host, port = url.removeprefix("http://").split(":")
+    with contextlib.ExitStack() as deaf:
+        for _ in range(30):
+            viewer = deaf.enter_context(socket.create_connection((host, int(port)), 10))
+            viewer.sendall(b"GET /stream.mjpg HTTP/1.0\r\n\r\n")
+        before = json.loads(_get(url + "/healthz"))["frames"]
+        _until(20, lambda: json.loads(_get(url + "/healthz"))["frames"] > before + 5)
+        assert _still(url).shape == (240, 320, 3)
 
 
 def test_ends_at_sigterm_with_viewers_connected() -> None:
