@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import cv2
 
-from edge_runtime.errors import EdgeError
+from edge_runtime.errors import EXIT_UNAVAILABLE, EdgeError
+from edge_runtime.layout import MAX_SIDE_PX
 from edge_runtime.simulator.dataset import Recipe, render_dataset
 from edge_runtime.simulator.demo import SEED, SIZE, commission, demo_day
+from edge_runtime.simulator.feed import WORST_FPS
+from edge_runtime.simulator.plans import BENCH_SEVERITIES
 from edge_runtime.simulator.server import serve
+
+Number = TypeVar("Number", int, float)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Exit code 0, 2 for a wrong call, or that of an EdgeError, which is written to stderr."""
+    """Exit code 0, 2 for a wrong call, or that of an EdgeError, which is written to stderr; 69 if a file can not be."""
     chosen = _parser().parse_args(arguments)
     cv2.setNumThreads(1)
     try:
@@ -30,6 +36,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except EdgeError as fault:
         sys.stderr.write(f"{fault}\n")
         return fault.exit_code
+    except OSError as fault:
+        sys.stderr.write(f"{fault.filename or 'the result'} can not be written: {fault.strerror}\n")
+        return EXIT_UNAVAILABLE
+
+
+def _within(kind: type[Number], low: Number, high: Number) -> Callable[[str], Number]:
+    """An argparse type: a number from `low` to `high`."""
+
+    def read(text: str) -> Number:
+        value = kind(text)
+        if not low <= value <= high:
+            raise argparse.ArgumentTypeError(f"{text} is outside {low} .. {high}")
+        return value
+
+    read.__name__ = kind.__name__
+    return read
+
+
+_SIDE = _within(int, 32, MAX_SIDE_PX)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -37,33 +62,42 @@ def _parser() -> argparse.ArgumentParser:
     verbs = parser.add_subparsers(dest="verb", required=True)
     _dataset_arguments(verbs.add_parser("dataset", help="render a labelled dataset; goes on where it stopped"))
     camera = verbs.add_parser("serve", help="be a network camera on loopback until stdin closes or SIGTERM")
-    camera.add_argument("--port", type=int, default=0, help="0 chooses a free one; see the JSON line on stdout")
-    camera.add_argument("--fps", type=float, default=2.0)
-    camera.add_argument("--speed", type=float, default=1.0, help="script seconds per second")
+    camera.add_argument(
+        "--port", type=_within(int, 0, 65535), default=0, help="0 chooses a free one; see the JSON line on stdout"
+    )
+    camera.add_argument("--fps", type=_within(float, WORST_FPS, 120.0), default=2.0)
+    camera.add_argument("--speed", type=_within(float, 0.001, 1000.0), default=1.0, help="script seconds per second")
     camera.add_argument("--keep-running", action="store_true", help="do not end when stdin closes")
     technician = verbs.add_parser("commission", help="write the demo camera's layout.json and reference.jpg")
     technician.add_argument("--out", type=Path, required=True)
     for verb in (camera, technician):
-        verb.add_argument("--seed", type=int, default=SEED)
-        verb.add_argument("--size", type=int, nargs=2, default=SIZE, metavar=("WIDTH", "HEIGHT"))
+        verb.add_argument("--seed", type=_within(int, 0, 2**63), default=SEED)
+        verb.add_argument("--size", type=_SIDE, nargs=2, default=SIZE, metavar=("WIDTH", "HEIGHT"))
     return parser
 
 
 def _dataset_arguments(dataset: argparse.ArgumentParser) -> None:
     dataset.add_argument("--out", type=Path, required=True)
-    dataset.add_argument("--seed", type=int, required=True)
-    dataset.add_argument("--shelves", type=int, required=True)
+    dataset.add_argument("--seed", type=_within(int, 0, 2**63), required=True)
+    dataset.add_argument("--shelves", type=_within(int, 1, 100_000), required=True)
     dataset.add_argument("--plan", choices=("train", "bench"), default="train")
     dataset.add_argument("--packs", choices=("train", "heldout"), default="train")
-    dataset.add_argument("--workers", type=int, default=1)
+    dataset.add_argument("--workers", type=_within(int, 1, 256), default=1)
     dataset.add_argument(
-        "--frames", type=int, help="train: frames per shelf (24); bench: per condition and severity (1)"
+        "--frames",
+        type=_within(int, 1, 100_000),
+        help="train: frames per shelf (24); bench: per condition and severity (1)",
     )
     dataset.add_argument(
-        "--swaps", type=float, default=0.0, help="chance that another product stands in a stocked slot"
+        "--swaps",
+        type=_within(float, 0.0, 1.0),
+        default=0.0,
+        help="chance that another product stands in a stocked slot",
     )
-    dataset.add_argument("--size", type=int, nargs=2, default=(960, 720), metavar=("WIDTH", "HEIGHT"))
-    dataset.add_argument("--severities", type=int, nargs="+", default=(1, 2, 3, 4, 5), help="bench only")
+    dataset.add_argument("--size", type=_SIDE, nargs=2, default=(960, 720), metavar=("WIDTH", "HEIGHT"))
+    dataset.add_argument(
+        "--severities", type=int, choices=BENCH_SEVERITIES, nargs="+", default=BENCH_SEVERITIES, help="bench only"
+    )
 
 
 def _dataset(chosen: argparse.Namespace) -> int:

@@ -11,13 +11,14 @@ import json
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from multiprocessing import get_context
 from pathlib import Path
 
 import cv2
 import numpy as np
 
+from edge_runtime.errors import Refused
 from edge_runtime.layout import write_layout
 from edge_runtime.simulator.bay import Bay, Stock, StockHabits, layout_slots
 from edge_runtime.simulator.catalogue import PackSet
@@ -65,19 +66,30 @@ def render_dataset(
 ) -> None:
     """Render `shelves` shelves into `folder`; shelves that are already there are kept, so a stopped run goes on.
 
-    Raises OSError when the folder can not be written.
+    Raises OSError when the folder can not be written, Refused when it holds shelves of another recipe.
     """
     (folder / "shelves").mkdir(parents=True, exist_ok=True)
+    _sign(folder, recipe)
     _write_json(
         folder / "dataset.json", {"format": "field-dataset/1", "states": list(STATES), "size": list(recipe.size)}
     )
-    _write_json(folder / "provenance.json", {name: getattr(recipe, name) for name in Recipe.__dataclass_fields__})
     missing = [n for n in range(shelves) if not _place(folder, n).is_dir()]
     done = shelves - len(missing)
     for _ in _rendered(folder, recipe, missing, workers):
         done += 1
         if progress:
             progress(done, shelves)
+
+
+def _sign(folder: Path, recipe: Recipe) -> None:
+    """Say in provenance.json what the shelves are made from; shelves that were made from something else stay alone."""
+    path = folder / "provenance.json"
+    own = json.dumps(asdict(recipe)) + "\n"
+    if path.exists() and path.read_text() != own and any((folder / "shelves").iterdir()):
+        raise Refused(
+            f"{folder} holds shelves of another recipe: {path.read_text().strip()}", "Name another folder, or delete it"
+        )
+    path.write_text(own)
 
 
 def _rendered(folder: Path, recipe: Recipe, numbers: Sequence[int], workers: int) -> Iterator[None]:

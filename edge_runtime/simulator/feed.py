@@ -18,7 +18,7 @@ from edge_runtime.simulator.sensor import jpeg
 
 KEPT_S = 600.0
 """How long the truth of past frames is remembered."""
-_WORST_FPS = 0.05
+WORST_FPS = 0.05
 
 
 class Fault(StrEnum):
@@ -56,8 +56,8 @@ class Feed:
     """Renders a day in a thread of its own. Thread-safe; `start` once, `stop` once."""
 
     def __init__(self, day: Day, fps: float) -> None:
-        if fps < _WORST_FPS:
-            raise ValueError(f"fps is {fps}; at least {_WORST_FPS} was expected")
+        if not fps >= WORST_FPS:
+            raise ValueError(f"fps is {fps}; at least {WORST_FPS} was expected")
         self._day, self._period = day, 1 / fps
         self._news = threading.Condition()
         self._stopping = threading.Event()

@@ -5,12 +5,14 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
+from edge_runtime.errors import Refused
 from edge_runtime.layout import read_layout
 from edge_runtime.simulator.__main__ import main
 from edge_runtime.simulator.catalogue import is_held_out
@@ -102,6 +104,40 @@ def test_plans() -> None:
     mixtures = train_frames(np.random.default_rng(0), 200)
     assert max(max(frame.parts.values(), default=0) for frame in mixtures) <= 4
     assert np.mean(["yaw" in frame.parts or "bumped" in frame.parts for frame in mixtures]) > 0.6
+
+
+def test_shelves_of_two_recipes_never_meet(rendered: Path) -> None:
+    before = _digest(rendered)
+    with pytest.raises(Refused, match="another recipe"):
+        render_dataset(rendered, replace(SMALL, seed=6), 3)
+    assert _digest(rendered) == before
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        ["dataset", "--out", "x", "--seed", "-1", "--shelves", "1"],
+        ["dataset", "--out", "x", "--seed", "1", "--shelves", "1", "--plan", "bench", "--severities", "9"],
+        ["dataset", "--out", "x", "--seed", "one", "--shelves", "1"],
+        ["serve", "--fps", "nan"],
+        ["serve", "--fps", "0"],
+        ["serve", "--port", "70000"],
+        ["serve", "--size", "0", "0"],
+        ["commission", "--out", "x", "--size", "20", "10"],
+    ],
+    ids=" ".join,
+)
+def test_a_number_out_of_range_is_a_wrong_call(wrong: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as refused:
+        main(wrong)
+    assert refused.value.code == 2
+    assert "error: argument --" in capsys.readouterr().err
+
+
+def test_a_folder_that_can_not_be_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").write_text("")
+    assert main(["dataset", "--out", str(tmp_path / "file"), "--seed", "3", "--shelves", "1"]) == 69
+    assert str(tmp_path / "file") in capsys.readouterr().err
 
 
 def test_command_line(tmp_path: Path) -> None:
