@@ -27,7 +27,7 @@ function picture(url) {
 }
 async function refresh(img, url) {
   const loaded = await picture(url);
-  img.style.visibility = loaded ? "visible" : "hidden";
+  img.hidden = !loaded;
   if (loaded) img.src = loaded.src;
 }
 
@@ -87,7 +87,7 @@ function cards(slots) {
     card.dataset.state = slot.state;
     card.querySelector(".state").textContent = slot.state;
     const [how, what] = card.querySelectorAll(".more");
-    how.textContent = [percent(slot.confidence), slot.reason.replace("_", " "), slot.since ? "since " + moment(slot.since, clock(slot.since).slice(0, 5)) : ""].filter(Boolean).join(" · ");
+    how.textContent = [slot.state === "unknown" ? "" : percent(slot.confidence), slot.reason.replace("_", " "), slot.since ? "since " + moment(slot.since, clock(slot.since).slice(0, 5)) : ""].filter(Boolean).join(" · ");
     what.textContent = slot.sku;
     card.title = slot.sku;
   });
