@@ -5,6 +5,7 @@ Registration errors, parallax and what the light match leaves behind are thereby
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -14,7 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_runtime.errors import Refused, Unavailable
+from edge_runtime.errors import BadConfig, Refused, Unavailable
 from edge_runtime.layout import read_layout
 from edge_runtime.records import CropSpec, Frame, Image, Layout, Unusable, View
 from edge_runtime.workshop.field import FramePicture, ShelfPictures
@@ -71,8 +72,14 @@ class CropSet:
 
 
 def load_crops(path: Path) -> CropSet:
-    with np.load(path, allow_pickle=False) as arrays:
-        return CropSet(**{f.name: arrays[f.name] for f in fields(CropSet)})
+    """What `CropSet.save` wrote. Raises Unavailable if it is not there, Refused if it is something else."""
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            return CropSet(**{f.name: arrays[f.name] for f in fields(CropSet)})
+    except OSError as fault:
+        raise Unavailable(f"{path} can not be read: {fault.strerror}", "Cut the crops first") from None
+    except (ValueError, KeyError, EOFError, zipfile.BadZipFile) as fault:
+        raise Refused(f"{path} is not a set of crops: {fault}", "Delete it and cut the crops again") from None
 
 
 def join_crops(sets: Iterable[CropSet]) -> CropSet:
@@ -89,10 +96,20 @@ def join_crops(sets: Iterable[CropSet]) -> CropSet:
 
 
 def cut_shelf(shelf: ShelfPictures, spec: CropSpec, make: MakeNormalizer) -> CropSet:
-    """Every slot of every frame of one shelf. Raises Unavailable if a picture can not be read."""
+    """Every slot of every frame of one shelf.
+
+    Raises Unavailable if a picture can not be read, BadConfig if the truth names a slot that the layout lacks.
+    """
     layout = read_layout(shelf.layout)
     references, normalize = make(layout, spec)
     names = {slot.id: row for row, slot in enumerate(layout.slots)}
+    foreign = {truth.slot for picture in shelf.frames for truth in picture.truth} - set(names)
+    if foreign or not shelf.frames:
+        raise BadConfig(
+            f"the truth of {shelf.name} has {len(shelf.frames)} frames and names slots that its layout lacks: "
+            f"{', '.join(sorted(foreign)) or 'none'}",
+            "Render it again",
+        )
     blank = np.zeros((1, spec.size[1], spec.size[0], 3), np.uint8)
     parts = [_cut_frame(picture, normalize, names, number, blank) for number, picture in enumerate(shelf.frames)]
     columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}

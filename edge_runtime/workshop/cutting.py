@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from edge_runtime.errors import Unavailable
+from edge_runtime.errors import BadConfig, Unavailable
 from edge_runtime.normalize.slots import SlotSampler
 from edge_runtime.normalize.view import Normalizer, RawNormalizer, saturated_share
 from edge_runtime.records import (
@@ -105,11 +105,17 @@ def _normalized(layout: Layout, spec: CropSpec) -> tuple[Image, Normalize]:
 def _places(shelf: ShelfPictures) -> dict[str, _Place]:
     path = shelf.layout.with_name("geometry.json")
     try:
-        return msgspec.json.decode(path.read_bytes(), type=dict[str, _Place])
+        places = msgspec.json.decode(path.read_bytes(), type=dict[str, _Place])
     except OSError as fault:
         raise Unavailable(
             f"{path} can not be read: {fault.strerror}", "Render the dataset with the simulator"
         ) from None
+    except (msgspec.DecodeError, msgspec.ValidationError) as fault:
+        raise BadConfig(f"{path} is not readable: {fault}", "Render the dataset again") from None
+    missing = sorted({picture.path.stem for picture in shelf.frames} - set(places))
+    if missing:
+        raise BadConfig(f"{path} lacks the place of {', '.join(missing[:5])}", "Render the dataset again")
+    return places
 
 
 def _cut_at(frame: Frame, sampler: SlotSampler, homography: np.ndarray) -> View:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_runtime.errors import Refused
 from edge_runtime.workshop.calibrate import Answers
 from edge_runtime.workshop.crops import CropSet
 from edge_runtime.workshop.labels import BLOCKED, LABELS, softmax
@@ -23,7 +24,8 @@ ENERGY_EDGES = np.linspace(-10.0, 40.0, 51, dtype=np.float32)
 def golden(crops: CropSet, int8: NDArray[np.float32], float32: NDArray[np.float32], seed: int) -> bytes:
     """golden.npz: `current`, `reference` uint8 (k, h, w, 3); `logits`, `probabilities` (softmax at temperature 1) of the
     int8 file and `logits_fp32` of the float file, (k, 4); scalars `tolerance_logits`, `tolerance_probability`,
-    `tolerance_fp32_logits`. Pairs are clear cases that both files get right.
+    `tolerance_fp32_logits`. Pairs are clear cases that both files get right. Raises Refused where a label has none: such
+    a model proves nothing on a device.
     """
     shares = softmax(int8)
     clear = (shares.max(1) > 0.9) & (int8.argmax(1) == crops.label) & (float32.argmax(1) == crops.label)
@@ -31,6 +33,8 @@ def golden(crops: CropSet, int8: NDArray[np.float32], float32: NDArray[np.float3
     chosen: list[int] = []
     for label in range(len(LABELS)):
         rows = np.flatnonzero(clear & (crops.label == label) & crops.usable)
+        if not len(rows):
+            raise Refused(f"no clear case of {LABELS[label]} that float and int8 both get right", "Train it longer")
         chosen += rng.permutation(rows)[:GOLDEN_EACH].tolist()
     rows = np.array(chosen, np.int64)
     return npz(

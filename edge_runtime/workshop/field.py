@@ -44,7 +44,10 @@ class _DatasetFile(msgspec.Struct, frozen=True):
 
 
 def read_field(folder: Path) -> tuple[ShelfPictures, ...]:
-    """All shelves of a dataset, by name. Raises Unavailable, or BadConfig naming the file that is wrong."""
+    """All whole shelves of a dataset, by name. Raises Unavailable, or BadConfig naming the file that is wrong.
+
+    A shelf that is still being rendered (`*.part`) is left out.
+    """
     try:
         head = msgspec.json.decode((folder / "dataset.json").read_bytes(), type=_DatasetFile)
     except OSError as fault:
@@ -53,7 +56,9 @@ def read_field(folder: Path) -> tuple[ShelfPictures, ...]:
         raise BadConfig(f"{folder / 'dataset.json'} is not readable: {fault}", "Render the dataset again") from None
     if head.format != "field-dataset/1":
         raise BadConfig(f"{folder} has the format {head.format!r}; field-dataset/1 was expected", "Render it again")
-    shelves = sorted(path for path in (folder / "shelves").iterdir() if path.is_dir())
+    shelves = sorted(path for path in folder.glob("shelves/*") if path.is_dir() and path.suffix != ".part")
+    if not shelves:
+        raise Unavailable(f"{folder / 'shelves'} holds no shelf", "Render the dataset again")
     return tuple(_read_shelf(shelf) for shelf in shelves)
 
 
@@ -69,9 +74,24 @@ def dataset_digest(folders: tuple[Path, ...]) -> str:
 
 
 def _read_shelf(folder: Path) -> ShelfPictures:
-    frames: dict[str, tuple[str, int, list[SlotTruth]]] = {}
     table = folder / "truth.csv"
-    with table.open(newline="") as lines:
+    try:
+        frames = _read_truth(table)
+    except OSError as fault:
+        raise Unavailable(f"{table} can not be read: {fault.strerror}", "Render it again") from None
+    except (csv.Error, ValueError) as fault:
+        raise BadConfig(f"{table} is not a truth table: {fault}", "Render it again") from None
+    pictures = tuple(
+        FramePicture(folder / "frames" / f"{name}.jpg", condition, severity, tuple(truth))
+        for name, (condition, severity, truth) in frames.items()
+    )
+    return ShelfPictures(folder.name, folder / "layout.json", pictures)
+
+
+def _read_truth(table: Path) -> dict[str, tuple[str, int, list[SlotTruth]]]:
+    """Frame -> condition, severity and slots. Raises ValueError for a number or text that is none."""
+    frames: dict[str, tuple[str, int, list[SlotTruth]]] = {}
+    with table.open(newline="", encoding="utf-8") as lines:
         reader = csv.DictReader(lines)
         if tuple(reader.fieldnames or ()) != COLUMNS:
             raise BadConfig(f"{table} has the columns {reader.fieldnames}; {COLUMNS} were expected", "Render it again")
@@ -79,9 +99,5 @@ def _read_shelf(folder: Path) -> ShelfPictures:
             if row["state"] not in LABELS:
                 raise BadConfig(f"{table} holds the state {row['state']!r}; {LABELS} were expected", "Render it again")
             entry = frames.setdefault(row["frame"], (row["condition"], int(row["severity"]), []))
-            entry[2].append(SlotTruth(row["slot"], row["state"], float(row["covered"])))
-    pictures = tuple(
-        FramePicture(folder / "frames" / f"{name}.jpg", condition, severity, tuple(truth))
-        for name, (condition, severity, truth) in frames.items()
-    )
-    return ShelfPictures(folder.name, folder / "layout.json", pictures)
+            entry[2].append(SlotTruth(row["slot"], row["state"], float(row["covered"] or "")))
+    return frames

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_runtime.errors import Unavailable
+from edge_runtime.errors import Refused, Unavailable
 from edge_runtime.workshop.crops import CropSet
 from edge_runtime.workshop.labels import LABELS
 
@@ -53,13 +53,19 @@ def write_strips(folder: Path, pairs: Pairs) -> None:
 
 
 def read_strips(folder: Path) -> Pairs:
-    """All pairs of a folder, (n, size, size, 3) each. Raises Unavailable if there are none."""
-    current, reference = [], []
+    """All pairs of a folder, (n, size, size, 3) each. Raises Unavailable if there are none, Refused if sizes differ."""
+    current: list[NDArray[np.generic]] = []
+    reference: list[NDArray[np.generic]] = []
     for path in sorted(folder.glob("pairs-*.png")):
         strip = cv2.imread(str(path), cv2.IMREAD_COLOR)
         if strip is None:
             raise Unavailable(f"{path} is not a readable picture", "Make the calibration set again")
         side = strip.shape[0] // 2
+        if strip.shape[0] % 2 or strip.shape[1] % side or (current and current[0].shape[0] != side):
+            raise Refused(
+                f"{path} is {strip.shape[1]}x{strip.shape[0]}; columns of two square crops, alike in all strips, were expected",
+                "Make the calibration set again",
+            )
         for left in range(0, strip.shape[1], side):
             current.append(strip[:side, left : left + side])
             reference.append(strip[side:, left : left + side])

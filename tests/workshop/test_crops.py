@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from edge_runtime.errors import BadConfig, Unavailable
+from edge_runtime.errors import BadConfig, Refused, Unavailable
 from edge_runtime.records import CropSpec
 from edge_runtime.workshop.crops import CropSet, join_crops, load_crops
 from edge_runtime.workshop.cutting import cut_dataset, load_dataset, mostly_known, raw
@@ -74,6 +74,61 @@ def test_another_format_is_refused(tmp_path: Path) -> None:
     (tmp_path / "dataset.json").write_text('{"format": "field-dataset/9"}')
     with pytest.raises(BadConfig, match="field-dataset/9"):
         read_field(tmp_path)
+
+
+HEAD = "frame,condition,severity,slot,state,covered\n"
+
+
+@pytest.mark.parametrize(
+    ("table", "said"),
+    [
+        (b"frame\n", "columns"),
+        (HEAD.encode() + b"f,lab,x,s0,stocked,0\n", "invalid literal"),
+        (HEAD.encode() + b"f,lab,0,s0,sold,0\n", "'sold'"),
+        (HEAD.encode() + b"f,lab,0,s0,stocked\n", "could not convert"),
+        (b"\xff\xfe\x00", "not a truth table"),
+    ],
+)
+def test_a_wrong_truth_table_is_named(dataset: Path, tmp_path: Path, table: bytes, said: str) -> None:
+    shutil.copytree(dataset, tmp_path / "set")
+    (tmp_path / "set" / "shelves" / "shelf01" / "truth.csv").write_bytes(table)
+    with pytest.raises(BadConfig, match=said) as fault:
+        read_field(tmp_path / "set")
+    assert "shelf01" in fault.value.found
+
+
+def test_a_shelf_that_is_still_being_rendered_is_left_out(dataset: Path, tmp_path: Path) -> None:
+    shutil.copytree(dataset, tmp_path / "set")
+    (tmp_path / "set" / "shelves" / "shelf02.part").mkdir()
+    assert [shelf.name for shelf in read_field(tmp_path / "set")] == ["shelf00", "shelf01"]
+    (tmp_path / "set" / "shelves" / "shelf01" / "truth.csv").unlink()
+    with pytest.raises(Unavailable, match=r"truth\.csv"):
+        read_field(tmp_path / "set")
+
+
+def test_a_truth_about_slots_that_the_layout_lacks_is_refused(dataset: Path, tmp_path: Path) -> None:
+    shutil.copytree(dataset, tmp_path / "set")
+    with (tmp_path / "set" / "shelves" / "shelf00" / "truth.csv").open("a") as table:
+        table.write("lab-0,lab,0,s99,empty,0\n")
+    with pytest.raises(BadConfig, match="s99"):
+        cut_dataset(tmp_path / "set", tmp_path / "crops", SPEC, raw)
+
+
+@pytest.mark.parametrize("content", [b"", b"junk", b"PK\x03\x04junk"])
+def test_crops_that_are_something_else_are_refused(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "set.npz").write_bytes(content)
+    with pytest.raises(Refused, match="not a set of crops"):
+        load_crops(tmp_path / "set.npz")
+    with pytest.raises(Unavailable, match="nowhere"):
+        load_crops(tmp_path / "nowhere.npz")
+
+
+def test_a_frame_without_a_known_place_is_named(dataset: Path, tmp_path: Path) -> None:
+    shutil.copytree(dataset, tmp_path / "set")
+    for shelf in (tmp_path / "set" / "shelves").iterdir():
+        (shelf / "geometry.json").write_text("{}")
+    with pytest.raises(BadConfig, match="exposure-1"):
+        cut_dataset(tmp_path / "set", tmp_path / "crops", SPEC, mostly_known)
 
 
 def test_frames_whose_place_is_known_are_cut_there(dataset: Path, tmp_path: Path) -> None:

@@ -3,12 +3,16 @@ from __future__ import annotations
 import io
 from pathlib import Path
 
+import cv2
 import numpy as np
+import pytest
 
+from edge_runtime.errors import Refused
 from edge_runtime.manifest import Confidence, Thresholds
 from edge_runtime.workshop.calibrate import answer
 from edge_runtime.workshop.crops import CropSet
 from edge_runtime.workshop.evidence import drift_reference, golden
+from edge_runtime.workshop.labels import LABELS
 from edge_runtime.workshop.strips import choose_pairs, read_strips, write_strips
 
 
@@ -25,6 +29,20 @@ def test_golden_pairs_are_clear_cases_of_every_label(crops: CropSet) -> None:
         assert np.bincount(vectors["logits"].argmax(1)).tolist() == [3, 3, 3, 3]
         assert np.allclose(vectors["probabilities"].sum(1), 1)
     assert golden(crops, logits, logits, seed=1) == golden(crops, logits, logits, seed=1)
+
+
+def test_a_model_without_a_clear_case_of_a_label_gets_no_golden_pairs(crops: CropSet) -> None:
+    logits = clear(crops)
+    logits[crops.label == LABELS.index("low")] = 0.0
+    with pytest.raises(Refused, match="no clear case of low"):
+        golden(crops, logits, logits, seed=1)
+
+
+@pytest.mark.parametrize("size", [(33, 48), (32, 50)])
+def test_a_strip_of_another_shape_is_refused(tmp_path: Path, size: tuple[int, int]) -> None:
+    cv2.imwrite(str(tmp_path / "pairs-00.png"), np.zeros((*size, 3), np.uint8))
+    with pytest.raises(Refused, match=f"{size[1]}x{size[0]}"):
+        read_strips(tmp_path)
 
 
 def test_reference_histograms_sum_to_one(crops: CropSet) -> None:
