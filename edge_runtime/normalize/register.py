@@ -65,7 +65,6 @@ class Fit:
     residual_px: float | None
     """Median error of the static anchors that agree, in reference pixels."""
     detail: str
-    agreeing: int = 0
     share: float = 0.0
     """Agreeing anchors, of those that lie in the frame."""
     rail_share: float = 0.0
@@ -185,7 +184,7 @@ class Registrar:
         count, rails = int(agree.sum()), agree[seen.rail]
         share = count / max(1, len(agree))
         rail_share = float(rails.mean()) if len(rails) >= MIN_RAIL_ANCHORS else share
-        fit = Fit(None, inliers, None, "", count, share, rail_share)
+        fit = Fit(None, inliers, None, "", share, rail_share)
         fault = implausible(warp.homography, self._size, warp.size)
         if not fault and fit.evidence < EVIDENCE:
             fault = (

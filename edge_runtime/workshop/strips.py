@@ -70,5 +70,5 @@ def read_strips(folder: Path) -> Pairs:
             current.append(strip[:side, left : left + side])
             reference.append(strip[side:, left : left + side])
     if not current:
-        raise Unavailable(f"no pairs-*.png in {folder}", "Run the recipe's `quantize` step without --keep-pairs")
+        raise Unavailable(f"no pairs-*.png in {folder}", "Run models/shelf-occupancy/make.py: its `quantize` step makes them")
     return np.stack(current).astype(np.uint8), np.stack(reference).astype(np.uint8)
