@@ -127,6 +127,7 @@ def _redraw(stage: Stage, url: str, lines_before: int, left_s: float) -> int:
     """Draw the table over the last one; returns how many lines it has."""
     import shutil
 
+    columns, height = shutil.get_terminal_size()
     heard = stage.witness.heard()
     shown = []
     if heard.shelf is not None:
@@ -135,19 +136,21 @@ def _redraw(stage: Stage, url: str, lines_before: int, left_s: float) -> int:
             f"{line.slot:>6} {paint(line.state.value.ljust(8), STATE_COLOURS[line.state.value])}"
             for line in heard.shelf.slots
         ]
-        fit = max(1, min(PER_LINE, shutil.get_terminal_size().columns // CELL))
+        fit = max(1, min(PER_LINE, columns // CELL))
         shown = ["  ".join(cells[k : k + fit]) for k in range(0, len(cells), fit)]
-        shown.append(f"\nmodel {heard.shelf.model}{reason}{f', page {url}' if url else ''}")
+        shown += ["", f"model {heard.shelf.model}{reason}{f', page {url}' if url else ''}"[:columns]]
     accuracy = stage.witness.score.accuracy
     right = "" if accuracy is None else f", {accuracy:.1%} of the answers right"
-    shown.append(f"{heard.messages} messages, {heard.events} events received{right}; {max(0.0, left_s):.0f} s left")
+    counts = f"{heard.messages} messages, {heard.events} events received{right}; {max(0.0, left_s):.0f} s left"
+    shown.append(counts[:columns])
     for event in heard.newest_events:
         at = time.strftime("%H:%M:%S", time.localtime(event.at))
         shown.append(f"  {at}  {event.slot or event.kind}: {event.was or '-'} -> {event.now}")
+    shown = shown[: height - 1]  # what scrolls out of the terminal can not be drawn over
     text = "\n".join(shown)
     up = f"\x1b[{lines_before}F\x1b[J" if lines_before else ""
     print(f"{up}{text}", flush=True)
-    return text.count("\n") + 1
+    return len(shown)
 
 
 def _summary(stage: Stage) -> dict[str, object]:
