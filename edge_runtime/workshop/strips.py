@@ -70,5 +70,7 @@ def read_strips(folder: Path) -> Pairs:
             current.append(strip[:side, left : left + side])
             reference.append(strip[side:, left : left + side])
     if not current:
-        raise Unavailable(f"no pairs-*.png in {folder}", "Run models/shelf-occupancy/make.py: its `quantize` step makes them")
+        raise Unavailable(
+            f"no pairs-*.png in {folder}", "Run models/shelf-occupancy/make.py: its `quantize` step makes them"
+        )
     return np.stack(current).astype(np.uint8), np.stack(reference).astype(np.uint8)
