@@ -178,7 +178,8 @@ class Telemetry:
         """Whether to say it now: changed and settled, or a heartbeat is due. Notes that it was said."""
         now_s = self._monotonic()
         since_s = now_s - said.at_s
-        if since_s < (settle_s if gist != said.gist else self._settings.heartbeat_s):
+        heartbeat_s = self._settings.heartbeat_s
+        if since_s < (min(settle_s, heartbeat_s) if gist != said.gist else heartbeat_s):
             return False
         said.gist, said.at_s = gist, now_s
         return True

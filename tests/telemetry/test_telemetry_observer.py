@@ -49,14 +49,14 @@ class Outlet:
 
 
 class Room:
-    def __init__(self, **options: object) -> None:
+    def __init__(self, heartbeat_s: float = 900.0, **options: object) -> None:
         self.now_s = 0.0
         self.outlet = Outlet()
         self.telemetry = Telemetry(
             Stamp(TOPICS, 7),
             self.outlet,
             ("cam", "back"),
-            TelemetrySettings(interval_s=60, heartbeat_s=900, settle_s=5),
+            TelemetrySettings(interval_s=60, heartbeat_s=heartbeat_s, settle_s=5),
             wall=lambda: 1_760_000_000 + self.now_s,
             monotonic=lambda: self.now_s,
             **options,  # type: ignore[arg-type]
@@ -110,6 +110,14 @@ def test_an_unchanged_shelf_is_said_again_at_the_heartbeat() -> None:
     for _ in range(200):
         room.telemetry.observe(outcomes.usable(STOCKED))
         room.now_s += 10
+    assert len(room.outlet.said(TOPICS.shelf("cam"))) == 3
+
+
+def test_a_change_never_waits_longer_than_what_did_not_change() -> None:
+    room = Room(heartbeat_s=1)
+    for now_s, slots in ((0, STOCKED), (1, EMPTY), (2, STOCKED)):
+        room.now_s = now_s
+        room.telemetry.observe(outcomes.usable(slots))
     assert len(room.outlet.said(TOPICS.shelf("cam"))) == 3
 
 
