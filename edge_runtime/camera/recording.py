@@ -21,7 +21,7 @@ from edge_runtime.records import Frame, Image
 STILL_STEP_S = 1.0
 """Time between two stills of a folder that does not tell (no interval given, no EXIF times)."""
 _VIDEO_MEND = (
-    "Check the file with ffprobe; a recording that was cut off by a power loss can be mended with ffmpeg -c copy"
+    "Check the file with ffprobe; an MP4 that was cut off has lost its index, MKV and TS are read as far as they go"
 )
 
 

@@ -50,7 +50,7 @@ def unseeable(pixels: Image, small: Grey, reference: tuple[int, int]) -> Verdict
         )
     low, high = (float(v) for v in np.percentile(small[::2, ::2], (1, 99)))
     if high < BLACK_LEVEL or (high < 2 * BLACK_LEVEL and high - low < BLACK_SPAN):
-        return Verdict(Reason.BLACK, f"99 % of the picture is darker than {high:.0f} of 255")
+        return Verdict(Reason.BLACK, f"99 % of the picture is no brighter than {high:.0f} of 255")
     blind = float((small >= CEILING).mean())
     if blind > BLIND_SHARE:
         return Verdict(Reason.OVEREXPOSED, f"{100 * blind:.0f} % of the picture is at the sensor's ceiling")
