@@ -89,7 +89,7 @@ def fineness(grey: Grey) -> float:
 
 
 class FrozenWatch:
-    """Counts pictures that are the same to the last bit: a live sensor is never that quiet."""
+    """Counts pictures that are the same to the last bit: a live sensor is never that quiet, an encoder is for seconds."""
 
     def __init__(self, frames: int, seconds: float) -> None:
         self._frames, self._seconds = frames, seconds

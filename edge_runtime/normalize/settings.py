@@ -19,5 +19,6 @@ class NormalizeSettings:
     """False: only a picture that can not be registered is unusable."""
     frozen_frames: int = 4
     """At least this many identical pictures in a row ..."""
-    frozen_s: float = 8.0
-    """... over at least this long are a frozen camera."""
+    frozen_s: float = 30.0
+    """... over at least this long are a frozen camera. H.264 of a still, quiet shelf repeats pictures to the last bit for up
+    to 6 s (x264, sensor noise of 0.3 levels), and longer where keyframes are rare."""

@@ -76,11 +76,17 @@ def test_a_picture_that_can_not_be_used_says_why(reason: Reason) -> None:
 
 def test_a_frozen_camera_is_found_and_forgiven_when_it_lives_again() -> None:
     normalizer, still = _normalizer(), noisy(shelf())
-    seen_so_far = [normalizer.normalize(frame(still, 3.0 * k)) for k in range(5)]
+    seen_so_far = [normalizer.normalize(frame(still, 10.0 * k)) for k in range(5)]
     assert [isinstance(v, Unusable) for v in seen_so_far] == [False, False, False, True, True]
     assert isinstance(seen_so_far[-1], Unusable)
     assert seen_so_far[-1].reason is Reason.FROZEN
-    _usable(normalizer.normalize(frame(noisy(shelf(), seed=2), 15.0)))
+    _usable(normalizer.normalize(frame(noisy(shelf(), seed=2), 50.0)))
+
+
+def test_an_encoder_that_repeats_a_picture_until_its_next_keyframe_is_not_frozen() -> None:
+    normalizer = _normalizer()
+    for k in range(24):
+        _usable(normalizer.normalize(frame(noisy(shelf(), seed=k // 8), 2.0 * k)))
 
 
 def test_equal_photographs_are_not_a_frozen_camera() -> None:
