@@ -87,7 +87,7 @@ class Augment:
         """Jitter of the current crop against the reference, and mirror of both."""
         n = len(now)
         calm = 0.25 + 0.75 * self._some(n, 0.6).float()
-        moved = self._theta(n, 0.022, 0.025, 1.2)
+        moved = self._theta(n, 0.014, 0.014, 0.7)
         still = torch.eye(2, 3).repeat(n, 1, 1) * self._geometry.zoom
         both = self._theta(n, 0.012, 0.02, 0.5) - still
         mine = still + calm[:, None, None] * (moved - still) + both
