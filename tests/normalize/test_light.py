@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -15,7 +17,7 @@ SPEC = CropSpec((64, 64), 0.1)
 
 @pytest.fixture(scope="module")
 def normalizer() -> Normalizer:
-    return Normalizer(layout(), shelf(), SPEC, NormalizeSettings(stateless=True))
+    return _lit()
 
 
 def _view(normalizer: Normalizer, image: np.ndarray) -> View:
@@ -31,8 +33,7 @@ def _off(view: View, reference: np.ndarray) -> float:
 @settings(max_examples=10, deadline=None)
 @given(st.integers(0, 99), st.floats(0, 4), st.sets(st.integers(0, 14), max_size=8))
 def test_the_commissioned_light_is_left_alone(seed: int, sigma: float, sold: set[int]) -> None:
-    alone = Normalizer(layout(), shelf(), SPEC, NormalizeSettings(stateless=True))
-    view = _view(alone, noisy(shelf(empty=sold, swapped=(1, 4)), sigma, seed))
+    view = _view(_lit(), noisy(shelf(empty=sold, swapped=(1, 4)), sigma, seed))
     assert not view.light.applied
     assert view.light.residual_after < 0.05
 
@@ -95,5 +96,11 @@ def test_light_can_be_switched_off() -> None:
     assert view.light.detail == "off"
 
 
+@cache
+def _lit() -> Normalizer:
+    return Normalizer(layout(), shelf(), SPEC, NormalizeSettings(stateless=True))
+
+
+@cache
 def _unlit() -> Normalizer:
     return Normalizer(layout(), shelf(), SPEC, NormalizeSettings(stateless=True, light=False))
