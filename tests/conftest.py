@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 from collections.abc import Callable
 
 import pytest
@@ -26,3 +27,9 @@ def program() -> Callable[[str, str], str]:
         return path
 
     return find
+
+
+def pytest_configure() -> None:
+    """A shell starts background jobs with SIGINT ignored, and a child inherits that: its Ctrl-C would never arrive."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
