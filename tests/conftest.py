@@ -30,6 +30,11 @@ def program() -> Callable[[str, str], str]:
 
 
 def pytest_configure() -> None:
-    """A shell starts background jobs with SIGINT ignored, and a child inherits that: its Ctrl-C would never arrive."""
-    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+    """Ctrl-C and hang-up must reach the programs under test.
+
+    A shell's background jobs ignore the one, nohup the other, and what is ignored is inherited; what is handled here
+    is at its default again in a new program.
+    """
+    for number, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, lambda *_: None)):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, handler)
