@@ -6,7 +6,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_runtime.normalize.light import Field
-from edge_runtime.normalize.quality import lost_mask
 from edge_runtime.normalize.warp import Warp
 from edge_runtime.records import Image
 
@@ -28,7 +27,12 @@ class Relighter:
         self._work = np.empty((count, height, width, 3), np.float32)
 
     def apply(self, crops: Image, field: Field, warp: Warp) -> None:
-        """Relight `crops`, cut with `warp`, in place."""
+        """Relight `crops`, cut with `warp`, in place.
+
+        What the sensor clipped was at least its ceiling, so a gain below one takes it to the ceiling times the gain, like
+        all that is nearly as bright: painted white instead, a bright panel would come out mottled. `SlotQuality.saturated`
+        is measured before.
+        """
         value = field.at(self._places).reshape(len(crops), 5, 3)
         middle, left, right, top, bottom = (value[:, k, None, :] for k in range(5))
         across = np.exp(middle + (right - left) * self._u).astype(np.float32)
@@ -36,11 +40,8 @@ class Relighter:
         if field.band[0]:
             rows = warp.points(self._spine.reshape(-1, 2))[:, 1].reshape(self._spine.shape[:2]) / warp.size[1]
             down = down + field.of_rows(np.nan_to_num(rows))[:, :, None]
-        lost = lost_mask(crops)
         np.multiply(crops, across[:, None], out=self._work)
         np.multiply(self._work, np.exp(down).astype(np.float32)[:, :, None], out=self._work)
         np.minimum(self._work, 255.0, out=self._work)
         np.add(self._work, 0.5, out=self._work)
         np.copyto(crops, self._work, casting="unsafe")
-        if lost.any():
-            crops[lost > 0] = 255

@@ -81,13 +81,23 @@ def test_a_shopper_is_no_change_of_the_light(normalizer: Normalizer) -> None:
     assert off[hidden].min() > 10
 
 
-def test_what_is_saturated_stays_saturated_and_is_reported(normalizer: Normalizer) -> None:
+def test_what_is_saturated_is_reported_and_not_painted_white(normalizer: Normalizer) -> None:
     image = shelf().astype(float) * 1.6
-    image[60:220, 110:258] = 255
+    image[60:220, 110:258] = noisy(np.full((160, 148, 3), 252.0), 4.0)
     view = _view(normalizer, image)
     assert view.quality.saturated[0] > 0.6
     assert view.light.applied
-    assert (view.crops[0, 12:50, 12:50] == 255).mean() > 0.95
+    inside = view.crops[0, 12:50, 12:50].astype(float)
+    assert np.allclose(inside.mean((0, 1)), 251 * np.array(view.light.gain), atol=8)
+    assert inside.std() < 6, "no mottling where the sensor clips"
+
+
+def test_glare_in_the_commissioned_light_stays_white(normalizer: Normalizer) -> None:
+    image = shelf().astype(float)
+    image[60:220, 110:258] = 255
+    view = _view(normalizer, image)
+    assert not view.light.applied
+    assert (view.crops[0, 12:50, 12:50] == 255).all()
 
 
 def test_light_can_be_switched_off() -> None:
