@@ -26,12 +26,10 @@ BATCH = 16
 
 
 class _Pairs(CalibrationDataReader):  # type: ignore[misc]
-    def __init__(self, current: NDArray[np.uint8], reference: NDArray[np.uint8]) -> None:
+    def __init__(self, current: NDArray[np.uint8], reference: NDArray[np.uint8] | None) -> None:
+        feeds = {CURRENT: current} if reference is None else {CURRENT: current, REFERENCE: reference}
         self._batches = iter(
-            [
-                {CURRENT: current[k : k + BATCH], REFERENCE: reference[k : k + BATCH]}
-                for k in range(0, len(current), BATCH)
-            ]
+            [{name: crops[k : k + BATCH] for name, crops in feeds.items()} for k in range(0, len(current), BATCH)]
         )
 
     def get_next(self) -> dict[str, NDArray[np.uint8]] | None:
@@ -41,13 +39,13 @@ class _Pairs(CalibrationDataReader):  # type: ignore[misc]
 def quantize(
     model: onnx.ModelProto,
     current: NDArray[np.uint8],
-    reference: NDArray[np.uint8],
+    reference: NDArray[np.uint8] | None,
     method: str = "minmax",
     float_nodes: tuple[str, ...] = (),
 ) -> onnx.ModelProto:
     """A copy of the merged float graph in int8: per-channel symmetric S8 weights, U8 activations.
 
-    `current` and `reference` are (n, size, size, 3) uint8 calibration pairs. Nodes whose name begins with one of
+    `current` and `reference` are (n, size, size, 3) uint8 calibration pairs (None where the graph takes no reference). Nodes whose name begins with one of
     `float_nodes` stay float32. Activations are U8 with a zero point: the range of ReLU6 then ends where the type ends
     and no clip remains, and x86 has the kernels (S8 activations measured 2.4 times slower there).
     """

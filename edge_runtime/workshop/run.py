@@ -16,7 +16,7 @@ BATCH = 32
 
 
 class Graph:
-    """A loaded graph with inputs `current` and `reference` and one output."""
+    """A loaded graph with the input `current`, perhaps `reference`, and one output."""
 
     def __init__(self, model: onnx.ModelProto | bytes, threads: int = 1) -> None:
         options = ort.SessionOptions()
@@ -26,10 +26,11 @@ class Graph:
         body = model if isinstance(model, bytes) else model.SerializeToString()
         self._session = ort.InferenceSession(body, options, providers=["CPUExecutionProvider"])
 
-    def __call__(self, current: NDArray[np.uint8], reference: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """(n, h, w, 3) pairs to (n, k) float32, in batches of BATCH."""
+    def __call__(self, current: NDArray[np.uint8], reference: NDArray[np.uint8] | None = None) -> NDArray[np.float32]:
+        """(n, h, w, 3) pairs to (n, k) float32, in batches of BATCH; no reference where the graph takes none."""
+        feeds = {CURRENT: current} if reference is None else {CURRENT: current, REFERENCE: reference}
         parts = [
-            self._session.run(None, {CURRENT: current[k : k + BATCH], REFERENCE: reference[k : k + BATCH]})[0]
+            self._session.run(None, {name: crops[k : k + BATCH] for name, crops in feeds.items()})[0]
             for k in range(0, len(current), BATCH)
         ]
         return np.concatenate(parts).astype(np.float32)
