@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge_runtime.cli.output import add_json, add_verb, complain, emit, paint, say, table
-from edge_runtime.errors import EXIT_OK, EXIT_PROBLEM, Usage
+from edge_runtime.errors import EXIT_OK, EXIT_PROBLEM, Unavailable, Usage
 
 if TYPE_CHECKING:
     from edge_runtime.cli.output import Verbs
     from edge_runtime.daemon.compose import LoadedModel
     from edge_runtime.workshop.field_bench.bench import Bench
+    from edge_runtime.workshop.field_bench.dataset import BenchShelf
     from edge_runtime.workshop.field_bench.run import ModelPart
     from edge_runtime.workshop.field_bench.summary import Mark, Standing
     from edge_runtime.workshop.field_bench.table import Interval, Row
@@ -61,9 +62,11 @@ def _field_bench(args: argparse.Namespace) -> int:
     shelves = read_bench(args.dataset, args.shelves)
     part, taking_part = _part(loaded), contenders(args.baselines)
     benched = run_bench(shelves, taking_part, part, _progress if sys.stderr.isatty() else None)
-    for message in benched.unread:
+    for message in benched.unread.values():
         complain(message)
     bench = conclude(args.dataset.resolve().name, loaded.id, benched, taking_part)
+    if args.report:
+        _write_report(args.report, bench, shelves, part)
     if args.json:
         emit(_record(bench))
     else:
@@ -90,6 +93,15 @@ def _check_writable(path: Path) -> None:
         raise Usage(f"--report {path}: there is no folder {path.parent}", "Make it, or name another file")
 
 
+def _write_report(path: Path, bench: Bench, shelves: tuple[BenchShelf, ...], part: ModelPart) -> None:
+    from edge_runtime.workshop.field_bench.page import render_page
+
+    try:
+        path.write_text(render_page(bench, shelves, part), "utf-8")
+    except OSError as fault:
+        raise Unavailable(f"{path} can not be written: {fault.strerror}", "Make room, or name another file") from None
+
+
 def _progress(done: int, total: int) -> None:
     filled = BAR_WIDTH * done // total
     end = "\r\x1b[K" if done == total else ""
@@ -107,7 +119,7 @@ def _record(bench: Bench) -> dict[str, object]:
         "shelves": len(truths.shelves),
         "frames": len(truths.frames),
         "slots": len(truths),
-        "unread": list(bench.benched.unread),
+        "unread": list(bench.benched.unread.values()),
         "rows": [row_record(row) for row in bench.rows],
         "summary": summary_record(bench.summary),
         "baselines": [standing_record(one) for one in bench.standings],

@@ -43,8 +43,8 @@ class Benched:
 
     truths: Truths
     said: Mapping[str, Said]
-    unread: tuple[str, ...]
-    """One message for every picture that could not be read; its slots are `unknown` for every contender."""
+    unread: Mapping[int, str]
+    """Place in `Truths.frames` -> why the picture could not be read; its slots are `unknown` for every contender."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +81,7 @@ def run_bench(
     """Read every frame of every shelf with every contender. Raises what `open_reference` and a failing model raise."""
     truths = truths_of(shelves)
     sheets = {contender.name: _Sheet.blank(len(truths), len(truths.frames)) for contender in contenders}
-    unread: list[str] = []
+    unread: dict[int, str] = {}
     number = 0
     by_frame = np.split(np.argsort(truths.frame, kind="stable"), np.cumsum(np.bincount(truths.frame))[:-1])
     for shelf in shelves:
@@ -91,7 +91,7 @@ def run_bench(
             try:
                 frame = frame_of(shelf.picture(name))
             except EdgeError as fault:
-                unread.append(str(fault))
+                unread[number] = str(fault)
             else:
                 rows = by_frame[number]
                 for key, reader in readers.items():
@@ -99,7 +99,7 @@ def run_bench(
             number += 1
             if progress:
                 progress(number, len(truths.frames))
-    return Benched(truths, {name: sheet.said for name, sheet in sheets.items()}, tuple(unread))
+    return Benched(truths, {name: sheet.said for name, sheet in sheets.items()}, unread)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
