@@ -111,6 +111,9 @@ class Registration:
     moved: bool = False
     """True in the frame in which the camera was found to have moved against the last registration."""
     detail: str = ""
+    packs_px: float = 0.0
+    """Median shift of the packs against the rail's plane (parallax), in reference pixels, that the crops make up for;
+    0 where the camera stands where it was commissioned, or where too few packs agree to tell."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -114,6 +114,7 @@ def record_of(image: Path, outcome: Outcome, model: ModelId) -> dict[str, object
             "homography": None if registration.homography is None else registration.homography.tolist(),
             "inliers": registration.inliers,
             "residual_px": _number(registration.residual_px, 3),
+            "packs_px": _number(registration.packs_px, 2),
         },
         "light": {
             "applied": light.applied,
@@ -144,7 +145,7 @@ def unread_record(image: Path, layout: Layout, model: ModelId, detail: str) -> d
         "usable": False,
         "reason": UNREADABLE,
         "detail": detail,
-        "registration": {"status": "refused", "homography": None, "inliers": 0, "residual_px": None},
+        "registration": {"status": "refused", "homography": None, "inliers": 0, "residual_px": None, "packs_px": 0.0},
         "light": {
             "applied": False,
             "gain": [1.0, 1.0, 1.0],

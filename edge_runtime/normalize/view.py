@@ -8,6 +8,7 @@ import numpy as np
 
 from edge_runtime.normalize import gate, light
 from edge_runtime.normalize.features import Grey
+from edge_runtime.normalize.parallax import NO_PARALLAX, PacksPlane
 from edge_runtime.normalize.probes import Probes
 from edge_runtime.normalize.quality import SharpnessGauge, noise_of, saturated_share
 from edge_runtime.normalize.raw import RawNormalizer
@@ -43,6 +44,7 @@ class Normalizer:
         self._settings = settings or NormalizeSettings()
         self._sampler = SlotSampler(layout, crop)
         self._tracker = Tracker(layout, reference)
+        self._packs = PacksPlane(layout, self._tracker.registrar.anchors)
         self._probes = Probes(layout, reference)
         self._relighter = Relighter(self._sampler.reference_grid, layout.image_size)
         self._sharpness = SharpnessGauge(self._tracker.registrar.anchors.static_points, reference)
@@ -99,12 +101,14 @@ class Normalizer:
         return Unusable(frame, reason, detail, refused, Light(False), _ms(began))
 
     def _view(self, frame: Frame, place: Place, warp: Warp, began: float) -> View:
+        packs = self._packs.plane(frame.pixels, warp) if self._settings.register else NO_PARALLAX
+        seen = packs.warp or warp
         registered = time.perf_counter()
-        crops, inside, density = self._sampler.sample(frame.pixels, warp.homography, warp.lens)
+        crops, inside, density = self._sampler.sample(frame.pixels, seen.homography, seen.lens)
         saturated = saturated_share(crops)
         cut = time.perf_counter()
         means, spreads = self._probes.read(frame.pixels, warp)
-        lit = self._relit(crops, means, warp)
+        lit = self._relit(crops, means, seen)
         relit = time.perf_counter()
         noise = noise_of(spreads, self._probes.seen)
         sharpness = self._sharpness.read(frame.pixels, warp, noise)
@@ -116,6 +120,7 @@ class Normalizer:
             place.fit.residual_px,
             place.moved,
             place.how,
+            packs.shift_px,
         )
         ended = time.perf_counter()
         ms = {
@@ -128,7 +133,7 @@ class Normalizer:
             frame, registration, lit, crops, SlotQuality(inside, saturated, density), sharpness, noise * gain, ms
         )
 
-    def _relit(self, crops: Image, means: np.ndarray[tuple[int, ...], np.dtype[np.float32]], warp: Warp) -> Light:
+    def _relit(self, crops: Image, means: np.ndarray[tuple[int, ...], np.dtype[np.float32]], seen_by: Warp) -> Light:
         if not self._settings.light:
             return Light(False, detail="off")
         probes = self._probes
@@ -140,7 +145,7 @@ class Normalizer:
             probes.rows[seen],
         )
         if field is not None:
-            self._relighter.apply(crops, field, warp)
+            self._relighter.apply(crops, field, seen_by)
         return found
 
 

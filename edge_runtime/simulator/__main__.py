@@ -12,6 +12,7 @@ import cv2
 
 from edge_runtime.errors import EXIT_UNAVAILABLE, EdgeError
 from edge_runtime.layout import MAX_SIDE_PX
+from edge_runtime.simulator.conditions import SINGLE
 from edge_runtime.simulator.dataset import Recipe, render_dataset
 from edge_runtime.simulator.demo import SEED, SIZE, commission, demo_day
 from edge_runtime.simulator.feed import WORST_FPS
@@ -96,6 +97,9 @@ def _dataset_arguments(dataset: argparse.ArgumentParser) -> None:
     )
     dataset.add_argument("--size", type=_SIDE, nargs=2, default=(960, 720), metavar=("WIDTH", "HEIGHT"))
     dataset.add_argument(
+        "--left-out", choices=SINGLE, nargs="+", default=(), help="train only: families of conditions never shown"
+    )
+    dataset.add_argument(
         "--severities", type=int, choices=BENCH_SEVERITIES, nargs="+", default=BENCH_SEVERITIES, help="bench only"
     )
 
@@ -109,6 +113,7 @@ def _dataset(chosen: argparse.Namespace) -> int:
         size=tuple(chosen.size),
         swaps=chosen.swaps,
         severities=tuple(chosen.severities),
+        left_out=tuple(chosen.left_out),
     )
     render_dataset(chosen.out, recipe, chosen.shelves, chosen.workers, _told)
     return 0

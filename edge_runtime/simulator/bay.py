@@ -44,6 +44,15 @@ class SlotPlan:
 
 
 @dataclass(frozen=True, slots=True)
+class Stop:
+    """A wall across a board that packs stand behind: the front of a tray, a step, a pusher's stop. Metres."""
+
+    z: float
+    height: float
+    colour: tuple[int, int, int]
+
+
+@dataclass(frozen=True, slots=True)
 class Board:
     """One shelf board: y of its upper surface, and the rail along its front edge."""
 
@@ -54,6 +63,14 @@ class Board:
     """Metres that the rail stands above the surface (it hides the feet of the packs)."""
     rail_drop: float
     """Metres that the rail hangs below the surface."""
+    setback: float = 0.0
+    """Metres behind the rail at which packs begin, beyond the few millimetres of a shelf that was faced up."""
+    stop: Stop | None = None
+
+    @property
+    def room(self) -> float:
+        """Metres of the board that packs stand on."""
+        return self.depth - self.setback
 
 
 @dataclass(frozen=True, slots=True)

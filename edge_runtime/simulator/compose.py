@@ -76,6 +76,7 @@ class Stage:
         middle = [(top + board.y) / 2 for top, board in zip(bay.ceilings, bay.boards, strict=True)]
         self._order = sorted(range(len(middle)), key=lambda row: -abs(middle[row] - camera.y))
         self._surfaces = {row: self._surfaces_of(row) for row in self._order}
+        self._stops = {row: self._stop_of(row) for row in self._order}
         self._under = {row: self._under_shadow(row) for row in self._order}
         self._front = self._front_patches()
         everything = bay.slots + bay.neighbours
@@ -103,6 +104,7 @@ class Stage:
                 paste(canvas, patch)
             for plan in self._rows[row]:
                 self._paint_slot(canvas, plan, stock)
+            paste(canvas, self._stops[row])
             paste(canvas, self._under[row])
         for patch in self._front:
             paste(canvas, patch)
@@ -153,6 +155,15 @@ class Stage:
             y = bay.boards[row - 1].y + board.thickness
             patches.append(self._seen(made.board, level_of(x0, x1, y, 0.0, board.depth), 0.45))
         return tuple(patches)
+
+    def _stop_of(self, row: int) -> Patch | None:
+        """The wall that hides the feet of the row's packs, more of them the further the camera is above or below."""
+        board = self._bay.boards[row]
+        if board.stop is None:
+            return None
+        x0, x1 = self._bay.reach
+        wall = rectangle(x0, x1, board.y - board.stop.height, board.y, board.stop.z)
+        return self._seen(fixtures.stop(board.stop.colour), wall)
 
     def _under_shadow(self, row: int) -> Patch | None:
         """What the board above takes from the light that falls on the packs."""

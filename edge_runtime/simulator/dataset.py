@@ -59,6 +59,8 @@ class Recipe:
     severities: tuple[int, ...] = BENCH_SEVERITIES
     conditions: tuple[str, ...] = tuple(TABLE)
     lab_frames: int = 4
+    left_out: tuple[str, ...] = ()
+    """train: whole families of conditions that no frame shows, to prove what a model makes of the unseen."""
 
 
 def render_dataset(
@@ -113,7 +115,7 @@ def render_shelf(folder: Path, recipe: Recipe, number: int) -> None:
     shutil.rmtree(part, ignore_errors=True)
     (part / "frames").mkdir(parents=True)
     rng = np.random.default_rng((recipe.seed, number))
-    bay = random_bay(rng, recipe.packs, place.name, recipe.size)
+    bay = random_bay(rng, recipe.packs, place.name, recipe.size, faced_up=False)
     commissioned = commissioning(rng, bay)
     write_layout(part / "layout.json", "reference.jpg", recipe.size, layout_slots(bay))
     first = render(bay, commissioned_stock(rng, bay), bay.reference, commissioned.light, commissioned.sensor, (), rng)
@@ -137,7 +139,7 @@ def render_shelf(folder: Path, recipe: Recipe, number: int) -> None:
 
 def _frames(recipe: Recipe, rng: np.random.Generator) -> tuple[FramePlan, ...]:
     if recipe.plan == "train":
-        return train_frames(rng, recipe.frames)
+        return train_frames(rng, recipe.frames, recipe.left_out)
     return bench_frames(recipe.frames, recipe.lab_frames, recipe.severities, recipe.conditions)
 
 

@@ -133,6 +133,14 @@ def fence(rng: np.random.Generator, width: float) -> Raster | None:
     return picture
 
 
+def stop(colour: tuple[int, int, int]) -> Raster:
+    """The wall of a tray, lighter along its upper edge."""
+    picture = _plain(colour, 64, 32)
+    picture[:4] *= 1.3
+    picture *= np.linspace(1.0, 0.8, 32, dtype=np.float32)[:, None, None]
+    return opaque(picture)
+
+
 def upright(look: Look, rng: np.random.Generator, height: float) -> Raster:
     """A perforated post."""
     w, h = 28, int(height * 500)

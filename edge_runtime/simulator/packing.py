@@ -69,7 +69,7 @@ def sheets(bay: Bay, plan: SlotPlan, level: StockLevel, camera: CameraPose) -> I
 def _spacing(bay: Bay, plan: SlotPlan, facing: Facing) -> tuple[float, float, float]:
     """Metres: front row's distance from the edge, row to row, and pack to pack; constant for a slot."""
     rng = np.random.default_rng((bay.seed, digest(plan.id + facing.pack) % 2**31))
-    start = float(rng.uniform(0.004, 0.03))
+    start = float(rng.uniform(0.004, 0.03)) + bay.boards[plan.row].setback
     pitch = facing.depth * float(rng.uniform(1.02, 1.5))
     tight, even = facing.width * 1.01, (plan.x1 - plan.x0) / facing.count
     spread = tight + (max(even, tight) - tight) * float(rng.choice([0.0, rng.random() * 0.5, 0.95]))

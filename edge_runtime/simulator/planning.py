@@ -7,11 +7,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from edge_runtime.simulator import designs
-from edge_runtime.simulator.bay import Bay, Board, Facing, Look, SlotPlan, corners
+from edge_runtime.simulator.bay import Bay, Board, Facing, Look, SlotPlan, Stop, corners
 from edge_runtime.simulator.catalogue import PackSet, draw_pack, load_pack
 from edge_runtime.simulator.geometry import CameraPose, project
 
 _CLEARANCE = 0.95
+_ANYWHERE, _ACROSS_AN_AISLE = (1.25, 3.2), (1.05, 2.4)
+"""Camera's distance in sizes of the bay."""
 _SIDE_VIEW_ROOM = 0.7
 """Boards end before this share of the camera's distance, so that they stay before it when it walks around."""
 
@@ -23,15 +25,22 @@ def random_bay(
     size: tuple[int, int] = (960, 720),
     rows: int | None = None,
     slots_per_row: int | None = None,
+    faced_up: bool = True,
 ) -> Bay:
-    """A bay that has never been seen before. `size` is the commissioned camera's picture, (width, height)."""
+    """A bay that has never been seen before. `size` is the commissioned camera's picture, (width, height).
+
+    Not `faced_up`: as in stores where nobody pulls packs to the rail; boards may be deeper, packs stand back, and the
+    camera hangs across an aisle. Parallax between rail and packs is then what a moved camera sees first.
+    """
     count = rows or int(rng.choice([2, 3, 4, 5, 6], p=[0.14, 0.24, 0.28, 0.22, 0.12]))
     width = float(rng.uniform(0.9, 1.7))
     height = width * size[1] / size[0] * float(rng.uniform(0.85, 1.1))
     boards, ceilings = _boards(rng, count, height)
+    if not faced_up:
+        boards = _set_back(rng, boards, ceilings)
     look = random_look(rng)
     share = float(np.clip(rng.beta(1.2, 1.6), 0.0, 0.9))
-    distance = float(rng.uniform(1.25, 3.2)) * max(width, height)
+    distance = float(rng.uniform(*(_ANYWHERE if faced_up else _ACROSS_AN_AISLE))) * max(width, height)
     spare = min(float(rng.uniform(0.1, 0.9)), _SIDE_VIEW_ROOM * distance - width / 2)
     beyond = spare if rng.random() < 0.7 and spare > 0.1 else 0.0
     whole_opening = rng.random() < 0.75
@@ -71,6 +80,22 @@ def _boards(rng: np.random.Generator, count: int, height: float) -> tuple[tuple[
     return boards, (0.0, *(board.y + board.rail_drop for board in boards[:-1]))
 
 
+def _set_back(rng: np.random.Generator, boards: tuple[Board, ...], ceilings: tuple[float, ...]) -> tuple[Board, ...]:
+    deeper = float(rng.uniform(1.0, 1.5))
+    usual = float(rng.uniform(0.01, 0.3)) if rng.random() < 0.75 else 0.0
+    stops = rng.random() < 0.4
+    tone = float(rng.uniform(20, 200))
+    colour = designs.colour(rng) if rng.random() < 0.25 else _tinted(rng, tone, 8)
+    found = []
+    for board, ceiling in zip(boards, ceilings, strict=True):
+        depth = board.depth * deeper
+        setback = max(0.0, min(usual * depth + float(rng.normal(0, 0.008)), 0.16)) if usual else 0.0
+        height = float(rng.uniform(0.03, 0.16)) * (board.y - ceiling)
+        stop = Stop(float(rng.uniform(0, 1)) * setback, height, colour) if stops else None
+        found.append(replace(board, depth=depth, setback=setback, stop=stop))
+    return tuple(found)
+
+
 @dataclass(frozen=True, slots=True)
 class _Shelf:
     """One compartment that is to be filled."""
@@ -93,7 +118,7 @@ def _row(
     plans = []
     for k in range(count):
         x0, x1 = float(edges[k]), float(edges[k + 1])
-        facing = fit(rng, draw_pack(rng, shelf.packs, shelf.photograph_share), x1 - x0, clear, board.depth)
+        facing = fit(rng, draw_pack(rng, shelf.packs, shelf.photograph_share), x1 - x0, clear, board.room)
         tall = facing.height * facing.stack
         top = shelf.ceiling if whole_opening else max(shelf.ceiling, board.y - tall * 1.08)
         plans.append(SlotPlan(f"{prefix}{k}", shelf.row, x0, x1, facing, top))

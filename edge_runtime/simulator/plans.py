@@ -16,9 +16,11 @@ from edge_runtime.simulator.sensor import Sensor, draw_sensor
 
 PlanName = Literal["train", "bench"]
 BENCH_SEVERITIES = (1, 2, 3, 4, 5)
-_VIEWPOINTS = 0.75
+_VIEWPOINTS = 0.8
 """Share of training frames that are not taken from the commissioned place."""
 _TRAIN_WORST = 4.0
+_FURTHEST = 4.5
+"""Severity of the furthest viewpoint of a training frame."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,15 +52,19 @@ def bench_frames(
     return tuple(plans)
 
 
-def train_frames(rng: np.random.Generator, frames: int) -> tuple[FramePlan, ...]:
-    """Random mixtures, most of them mild, most from another viewpoint than the commissioned one."""
+def train_frames(rng: np.random.Generator, frames: int, left_out: Sequence[str] = ()) -> tuple[FramePlan, ...]:
+    """Random mixtures, most of them mild, most from another viewpoint than the commissioned one.
+
+    `left_out`: conditions of SINGLE that are never drawn.
+    """
     plans = []
+    families = [name for name in SINGLE if name not in left_out]
     for i in range(frames):
         parts: dict[str, float] = {}
         if rng.random() < _VIEWPOINTS:
-            parts["yaw" if rng.random() < 0.8 else "bumped"] = _severity(rng)
+            parts["yaw" if rng.random() < 0.7 else "bumped"] = float(_FURTHEST * rng.beta(1.3, 1.5))
         for _ in range(int(rng.choice([0, 1, 2, 3, 4], p=[0.2, 0.27, 0.25, 0.18, 0.1]))):
-            parts[str(rng.choice(SINGLE))] = _severity(rng)
+            parts[str(rng.choice(families))] = _severity(rng)
         worst = round(max(parts.values(), default=0.0))
         plans.append(FramePlan(f"mix-{i:03d}", "mix", worst, parts))
     return tuple(plans)

@@ -13,7 +13,7 @@ from edge_runtime.simulator.planning import fit
 
 HABITS = StockHabits()
 _LEAST_RECESS = 0.08
-"""Metres: what stands closer to the rail than this after the front has sold still looks stocked."""
+"""Metres: what stands back less than this after the front has sold still looks stocked."""
 _MOST_RECESS = 0.25
 """Metres: what stands further back hides behind its neighbours as soon as the camera is not straight in front."""
 _LEAST_VISIBLE = 0.6
@@ -46,24 +46,24 @@ def random_level(rng: np.random.Generator, bay: Bay, plan: SlotPlan, habits: Sto
         level = replace(level, other=swapped(rng, bay, plan, packs, habits.photograph_share))
     facing = level.other or plan.facing
     if drawn < habits.empty + habits.low:
-        depth = bay.boards[plan.row].depth
-        level = low_level(bay, plan, level, depth * float(0.2 + 0.4 * rng.beta(1.0, 1.5)))
+        room = bay.boards[plan.row].room
+        level = low_level(bay, plan, level, room * float(0.2 + 0.4 * rng.beta(1.0, 1.5)))
     if rng.random() < habits.disorder and (level.state is State.STOCKED or facing.count >= 3):
         return _disordered(rng, level, facing.count, facing.stack)
     return level
 
 
 def low_level(bay: Bay, plan: SlotPlan, level: StockLevel, recess: float) -> StockLevel:
-    """The level with its front gone: what is left stands `recess` metres back, or nearer where that hides it.
+    """The level with its front gone: what is left stands `recess` metres further back, or nearer where that hides it.
 
     Where the commissioned camera could not see the rest at all the level comes back as it was.
     """
-    facing, depth = level.other or plan.facing, bay.boards[plan.row].depth
-    most = min(_MOST_RECESS, depth - facing.depth, 0.9 * (plan.x1 - plan.x0))
+    facing, board = level.other or plan.facing, bay.boards[plan.row]
+    most = min(_MOST_RECESS, board.room - facing.depth, 0.9 * (plan.x1 - plan.x0))
     recess = max(_LEAST_RECESS, min(recess, most))
-    if _visible(bay, plan, facing, recess) < _LEAST_VISIBLE:
+    if _visible(bay, plan, facing, board.setback + recess) < _LEAST_VISIBLE:
         recess = _LEAST_RECESS
-        if _visible(bay, plan, facing, recess) < _LEAST_VISIBLE:
+        if _visible(bay, plan, facing, board.setback + recess) < _LEAST_VISIBLE:
             return level
     gone = max(1, min(facing.rows - 1, round(recess / facing.depth)))
     return replace(level, state=State.LOW, front_rows_gone=gone, setback=max(0.0, recess - gone * facing.depth))
@@ -85,7 +85,7 @@ def swapped(
     """Another product, fitted into the slot."""
     board = bay.boards[plan.row]
     clear = 0.95 * (board.y - bay.ceilings[plan.row])
-    return fit(rng, draw_pack(rng, packs, photograph_share), plan.x1 - plan.x0, clear, board.depth)
+    return fit(rng, draw_pack(rng, packs, photograph_share), plan.x1 - plan.x0, clear, board.room)
 
 
 def _disordered(rng: np.random.Generator, level: StockLevel, count: int, stack: int) -> StockLevel:

@@ -35,8 +35,8 @@ from edge_runtime.workshop.crops import (
 from edge_runtime.workshop.field import ShelfPictures, read_field
 
 WayOfCutting = Callable[[ShelfPictures], MakeNormalizer]
-REGISTERED_EVERY = 3
-"""Of the frames whose place is known, every third goes through the normalizer all the same."""
+PLACED_EVERY = 3
+"""Every third frame whose place is known is cut there; the others go through the normalizer, as on a device."""
 
 
 class _Place(msgspec.Struct, frozen=True):
@@ -59,11 +59,11 @@ def raw(_: ShelfPictures) -> MakeNormalizer:
     return make
 
 
-def mostly_known(shelf: ShelfPictures) -> MakeNormalizer:
-    """For training, in a third of the time: most frames are cut where the renderer says that the shelf is.
+def partly_placed(shelf: ShelfPictures) -> MakeNormalizer:
+    """For training: every PLACED_EVERY-th frame is cut where the renderer says that the shelf's front is.
 
-    Every REGISTERED_EVERY-th frame, and those of a distorting lens, are normalized as on a device. The others keep the
-    light of the frame; small errors of registration come from the training's own jitter.
+    Those keep the light of the frame and the parallax of its packs, as where a device can tell neither; all others, and
+    those of a distorting lens, are normalized as on a device.
     """
     places = _places(shelf)
 
@@ -73,7 +73,7 @@ def mostly_known(shelf: ShelfPictures) -> MakeNormalizer:
 
         def normalize(frame: Frame) -> View | Unusable:
             place = places[frame.camera]
-            if place.k1 or frame.sequence % REGISTERED_EVERY == 0:
+            if place.k1 or frame.sequence % PLACED_EVERY:
                 return register(frame)
             return _cut_at(frame, sampler, np.array(place.homography))
 

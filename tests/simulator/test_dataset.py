@@ -102,7 +102,7 @@ def test_plans() -> None:
     assert len(names) == len(set(names)) == 4 + 2 * 5 * 20
     assert {"lab-3", "store-s5-1"} <= set(names)
     mixtures = train_frames(np.random.default_rng(0), 200)
-    assert max(max(frame.parts.values(), default=0) for frame in mixtures) <= 4
+    assert max(max(frame.parts.values(), default=0) for frame in mixtures) <= 4.5
     assert np.mean(["yaw" in frame.parts or "bumped" in frame.parts for frame in mixtures]) > 0.6
 
 
