@@ -1,8 +1,8 @@
 """What a store does to a crop, in batches: geometry, light, sensor, occluders.
 
 All of it acts on pairs. What changes the product or the whole scene (channel order, hue, mirror) acts on both crops
-alike; what changes since commissioning acts on the current crop only. Motion blur and mains banding are not drawn here,
-but the simulator's training frames hold both: no condition of the bench is wholly unseen by the network.
+alike; what changes since commissioning acts on the current crop only. Motion blur and mains banding are drawn neither
+here nor by the simulator's training plan: the bench shows what the network makes of conditions that it never saw.
 """
 
 from __future__ import annotations
@@ -45,6 +45,7 @@ class Augment:
         self, current: np.ndarray, reference: np.ndarray, label: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         now, then = (torch.from_numpy(x).permute(0, 3, 1, 2).float() for x in (current, reference))
+        now, then = self._footed(now, then)
         now, then = self._moved(now, then)
         now, then = self._recoloured(now, then)
         now, label = self._occluded(now, label)
@@ -96,6 +97,27 @@ class Augment:
         for theta in (mine, yours):
             theta[:, :, 0] *= mirror[:, None]
         return self._warped(now, mine), self._warped(then, yours)
+
+    def _footed(self, now: torch.Tensor, then: torch.Tensor) -> Pair:
+        """The step, lip or board edge before the feet of the packs, of another height in each crop: the camera has moved.
+
+        Without it, feet that another angle hides look like a front row that is gone.
+        """
+        n, side = len(now), now.shape[2]
+        margin = self._geometry.stored_margin
+        rows = (torch.arange(side) + 0.5) / side * (1 + 2 * margin) - margin
+        usual = self._uniform(n, 0.0, 0.13) * self._some(n, 0.6)
+        some = self._some(n, 0.22)
+        tone = self._uniform(n, 10, 150)[:, None] + 6 * self._normal(n, 3)
+        own = now[:, :, int((1 + margin) / (1 + 2 * margin) * side) - 2].mean(2)
+        paint = torch.where(self._some(n, 0.3)[:, None], own, tone)[:, :, None, None]
+        found = []
+        for x in (now, then):
+            height = (usual + self._uniform(n, -0.03, 0.09)).clamp(0, 0.2) * some
+            mask = (rows[None] > 1 - height[:, None]) & (rows[None] < 1)
+            shade = 1 + 0.15 * self._normal(n)[:, None, None, None]
+            found.append(torch.where(mask[:, None, :, None], (paint * shade).clamp(0, 255), x))
+        return found[0], found[1]
 
     def _recoloured(self, now: torch.Tensor, then: torch.Tensor) -> Pair:
         """Other pack and shelf colours: channel order, hue, saturation, invert, of both crops alike."""
