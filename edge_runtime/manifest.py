@@ -65,6 +65,10 @@ class Thresholds(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A slot that lies less than this inside the frame is `unknown`."""
     saturated: Share = 0.35
     density: Annotated[float, msgspec.Meta(ge=0.0)] = 0.2
+    view: Share = 0.0
+    """A view whose visible slots are answered less surely than this on average is not trusted as a whole ..."""
+    sure: Share = 0.98
+    """... and only answers of at least this probability stand in it."""
 
 
 class FileDigest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

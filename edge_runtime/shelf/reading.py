@@ -1,7 +1,9 @@
 """One frame on its own: calibrated scores and what was visible, made into one reading a slot.
 
-The order of the checks is the contract: what is not in the picture can not be answered, what stands in front is said
-before what is too bright or too coarse, and only then may the probabilities speak.
+The order of the checks is the contract: what is not in the picture, or too coarse to tell anything, can not be answered;
+what stands in front is said before what is too bright; only then may the probabilities speak. A view whose slots are
+unsure as a whole is not trusted: a model that meets what it can not see is often wrong and sure in single slots, but
+seldom sure in all of them.
 """
 
 from __future__ import annotations
@@ -41,7 +43,14 @@ def read_slots(
         quality.density.tolist(),
         strict=True,
     )
-    return tuple(_reading(slot.id, p, blocked, seen, thresholds) for slot, p, blocked, *seen in rows)
+    least = thresholds.answer if view_confidence(view, scores, thresholds) >= thresholds.view else thresholds.sure
+    return tuple(_reading(slot.id, p, blocked, seen, thresholds, least) for slot, p, blocked, *seen in rows)
+
+
+def view_confidence(view: View, scores: Scores, thresholds: Thresholds) -> float:
+    """Mean of the best probabilities over the slots that lie in the frame and are not blocked; 1 without any."""
+    visible = (view.quality.inside >= thresholds.inside) & (scores.blocked < thresholds.blocked)
+    return float(scores.probabilities.max(axis=1)[visible].mean()) if visible.any() else 1.0
 
 
 def _all_unknown(layout: Layout, reason: Reason) -> tuple[SlotReading, ...]:
@@ -49,7 +58,7 @@ def _all_unknown(layout: Layout, reason: Reason) -> tuple[SlotReading, ...]:
 
 
 def _reading(
-    slot: str, probabilities: list[float], blocked: float, seen: list[float], limits: Thresholds
+    slot: str, probabilities: list[float], blocked: float, seen: list[float], limits: Thresholds, least: float
 ) -> SlotReading:
     inside, saturated, density = seen
     scores = dict(zip(_NAMES, probabilities, strict=True))
@@ -57,12 +66,12 @@ def _reading(
     best = max(probabilities)
     if inside < limits.inside:
         return SlotReading(slot, State.UNKNOWN, best, scores, OUTSIDE)
+    if density < limits.density:
+        return SlotReading(slot, State.UNKNOWN, best, scores, RESOLUTION)
     if blocked >= limits.blocked:
         return SlotReading(slot, State.BLOCKED, blocked, scores, BLOCKED)
     if saturated > limits.saturated:
         return SlotReading(slot, State.UNKNOWN, best, scores, SATURATED)
-    if density < limits.density:
-        return SlotReading(slot, State.UNKNOWN, best, scores, RESOLUTION)
-    if not best >= limits.answer:
+    if not best >= least:
         return SlotReading(slot, State.UNKNOWN, best, scores, UNSURE)
     return SlotReading(slot, ANSWERS[probabilities.index(best)], best, scores)

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_runtime.manifest import Confidence, Thresholds
-from edge_runtime.workshop.crops import CropSet
+from edge_runtime.workshop.crops import CropSet, frame_of
 from edge_runtime.workshop.labels import BLOCKED, softmax
 
 T_RANGE = (0.25, 8.0)
@@ -70,32 +70,50 @@ def answer(logits: NDArray[np.float32], crops: CropSet, confidence: Confidence, 
     shares = softmax(logits, temperature(confidence, crops))
     blocked = shares[:, BLOCKED]
     three = shares[:, :BLOCKED] / np.maximum(shares[:, :BLOCKED].sum(1, keepdims=True), 1e-12)
+    trusted = _view_confidence(three.max(1), blocked, crops, thresholds) >= thresholds.view
     unsure = (
-        (three.max(1) < thresholds.answer)
+        (three.max(1) < np.where(trusted, thresholds.answer, thresholds.sure))
         | (crops.inside < thresholds.inside)
         | (crops.saturated > thresholds.saturated)
         | (crops.density < thresholds.density)
         | ~crops.usable
     )
     said = np.where(unsure, UNKNOWN, three.argmax(1))
-    said = np.where((blocked >= thresholds.blocked) & crops.usable, BLOCKED, said)
+    hidden = (blocked >= thresholds.blocked) & crops.usable & (crops.density >= thresholds.density)
+    said = np.where(hidden & (crops.inside >= thresholds.inside), BLOCKED, said)
     return Answers(three, blocked, said.astype(np.int8))
 
 
 def fit_thresholds(
-    logits: NDArray[np.float32], crops: CropSet, confidence: Confidence, coverage: float = 0.975
+    logits: NDArray[np.float32], crops: CropSet, confidence: Confidence, coverage: float = 0.985, trusted: float = 0.99
 ) -> Thresholds:
-    """The highest `answer` threshold that still answers `coverage` of what can be seen at severity 3.
+    """The highest `answer` and `view` thresholds that still answer and trust so much of what can be seen at severity 3.
 
+    `coverage`: share of those slots that are sure enough by themselves; `trusted`: share of them in trusted views.
     `blocked` is where calling a visible slot blocked and missing a covered one weigh alike.
     """
     shares = softmax(logits, temperature(confidence, crops))
     blocked_at = _even_point(shares[:, BLOCKED], crops.label == BLOCKED)
+    three = shares[:, :BLOCKED]
+    best = three.max(1) / np.maximum(three.sum(1), 1e-12)
     seen = (crops.label != BLOCKED) & (crops.severity == 3) & crops.usable & (shares[:, BLOCKED] < blocked_at)
-    three = shares[seen, :BLOCKED]
-    best = three.max(1) / three.sum(1)
-    at = float(np.clip(np.quantile(best, 1 - coverage), 0.4, 0.9)) if len(best) else 0.5
-    return Thresholds(answer=round(at, 3), blocked=round(blocked_at, 3))
+    if not seen.any():
+        return Thresholds(answer=0.5, blocked=round(blocked_at, 3))
+    at = float(np.clip(np.quantile(best[seen], 1 - coverage), 0.4, 0.9))
+    found = Thresholds(answer=round(at, 3), blocked=round(blocked_at, 3))
+    views = _view_confidence(best, shares[:, BLOCKED], crops, found)
+    return msgspec.structs.replace(found, view=round(float(np.quantile(views[seen], 1 - trusted)), 3))
+
+
+def _view_confidence(
+    best: NDArray[np.float64], blocked: NDArray[np.float64], crops: CropSet, thresholds: Thresholds
+) -> NDArray[np.float64]:
+    """(n,) for every crop, the mean of the best probabilities over what can be seen of its frame."""
+    frames = frame_of(crops)
+    visible = (crops.inside >= thresholds.inside) & (blocked < thresholds.blocked) & crops.usable
+    count = np.bincount(frames, weights=visible)
+    total = np.bincount(frames, weights=best * visible)
+    return np.asarray(np.where(count > 0, total / np.maximum(count, 1), 1.0)[frames], np.float64)
 
 
 def _even_point(score: NDArray[np.float64], truth: NDArray[np.bool_]) -> float:

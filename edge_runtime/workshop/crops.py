@@ -95,6 +95,15 @@ def join_crops(sets: Iterable[CropSet]) -> CropSet:
     return CropSet(**joined)
 
 
+def frame_of(crops: CropSet) -> NDArray[np.intp]:
+    """(n,) number of each crop's frame: crops of one frame lie side by side, in the order of their slots."""
+    rows = crops.slot.astype(np.int64)
+    begins = rows[1:] <= rows[:-1]
+    for column in (crops.shelf, crops.condition, crops.severity):
+        begins |= column[1:] != column[:-1]
+    return np.concatenate([[0], np.cumsum(begins)]).astype(np.intp) if len(rows) else np.zeros(0, np.intp)
+
+
 def cut_shelf(shelf: ShelfPictures, spec: CropSpec, make: MakeNormalizer) -> CropSet:
     """Every slot of every frame of one shelf.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hypothesis.strategies as st
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given
@@ -45,6 +46,23 @@ def test_what_is_outside_the_picture_is_not_called_blocked() -> None:
     view = view_of(frame_of(0), 2, inside=[0.2, 1.0])
     readings = read_slots(layout_of(2), view, scores_of([State.BLOCKED, State.BLOCKED]), THRESHOLDS)
     assert [(r.state, r.reason) for r in readings] == [(State.UNKNOWN, "outside"), (State.BLOCKED, "blocked")]
+
+
+def test_a_picture_too_coarse_to_tell_is_not_called_blocked() -> None:
+    view = view_of(frame_of(0), 1, density=[0.05])
+    (reading,) = read_slots(layout_of(), view, scores_of([State.BLOCKED]), THRESHOLDS)
+    assert (reading.state, reading.reason) == (State.UNKNOWN, "resolution")
+
+
+def test_in_a_view_that_is_unsure_as_a_whole_only_sure_answers_stand() -> None:
+    limits = msgspec.structs.replace(THRESHOLDS, view=0.8, sure=0.97)
+    likely, sure, torn = (0.9, 0.08, 0.02), (0.99, 0.005, 0.005), (0.4, 0.35, 0.25)
+    doubtful = [likely, sure, torn, torn]
+    view = view_of(frame_of(0), 4)
+    readings = read_slots(layout_of(4), view, scores_of(doubtful), limits)
+    assert [r.state for r in readings] == [State.UNKNOWN, State.STOCKED, State.UNKNOWN, State.UNKNOWN]
+    trusted = read_slots(layout_of(4), view, scores_of([likely, sure, sure, torn]), limits)
+    assert [r.state for r in trusted] == [State.STOCKED, State.STOCKED, State.STOCKED, State.UNKNOWN]
 
 
 def test_single_frames_keep_nothing() -> None:

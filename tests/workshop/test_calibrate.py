@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 
 from edge_runtime.manifest import Confidence, Thresholds
 from edge_runtime.workshop.calibrate import UNKNOWN, answer, fit_confidence, fit_thresholds, temperature
-from edge_runtime.workshop.crops import CropSet
+from edge_runtime.workshop.crops import CropSet, frame_of
 from edge_runtime.workshop.labels import BLOCKED, softmax
 from edge_runtime.workshop.measure import balanced, calibration_error, figures, table
 
@@ -125,3 +125,29 @@ def test_the_table_has_lab_severities_and_conditions() -> None:
     found = table(crops, answer(np.zeros((N, 4), np.float32), crops, Confidence(), Thresholds(0.0, 1.0)))
     assert list(found) == ["lab", "all S3", "defocus S3"]
     assert np.isnan(found["lab"].accuracy)
+
+
+def test_frames_are_told_apart_by_their_slots() -> None:
+    crops = made().only(np.arange(7))
+    crops.slot[:] = (0, 1, 2, 0, 1, 1, 2)
+    assert frame_of(crops).tolist() == [0, 0, 0, 1, 1, 2, 2]
+
+
+def test_a_frame_that_is_unsure_as_a_whole_keeps_only_sure_answers() -> None:
+    crops = made().only(np.arange(6))
+    crops.slot[:] = (0, 1, 2, 0, 1, 2)
+    sure, likely, torn = [9.0, 0, 0, -9], [2.5, 0, 0, -9], [0.3, 0, 0, -9]
+    logits = np.array([sure, likely, torn, sure, likely, sure], np.float32)
+    limits = Thresholds(answer=0.6, blocked=0.5, view=0.88, sure=0.98)
+    assert answer(logits, crops, Confidence(), limits).said.tolist() == [0, UNKNOWN, UNKNOWN, 0, 0, 0]
+
+
+def test_views_are_trusted_as_often_as_asked() -> None:
+    crops = made(severity=3, seed=5)
+    crops.slot[:] = np.arange(N) % 20
+    logits = overconfident(crops, 1.0)
+    found = fit_thresholds(logits, crops, Confidence(), coverage=0.985, trusted=0.95)
+    assert 0.4 <= found.answer <= 0.9
+    said = answer(logits, crops, Confidence(), found).said
+    loose = answer(logits, crops, Confidence(), Thresholds(answer=found.answer, blocked=found.blocked)).said
+    assert 0.02 < np.mean(loose != said) < 0.08
