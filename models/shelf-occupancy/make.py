@@ -43,7 +43,8 @@ class Workshop:
 
     def __init__(self, path: Path, var: Path, bundles: Path, pairs: Path) -> None:
         self.path, self.recipe = path, read_recipe(path)
-        self.var, self.bundles, self.pairs = var, bundles, pairs
+        self.var, self.bundles = var, bundles
+        self.pairs = pairs / f"{self.recipe.crop.size}px"
         self.work = var / "models" / f"{self.recipe.name}-{self.recipe.version}"
         self.work.mkdir(parents=True, exist_ok=True)
 

@@ -22,6 +22,7 @@ from edge_runtime.workshop.strips import read_strips
 
 ROOT = Path(__file__).parents[2]
 MAX_STRIP_BYTES = 1_500_000
+QUANTIZATION = ROOT / "calibration" / "quantization"
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ def test_golden_vectors_cover_every_label(shipped: Shipped) -> None:
 
 
 def test_int8_agrees_with_float_on_the_quantization_pairs(shipped: Shipped) -> None:
-    pairs = read_strips(ROOT / "calibration" / "quantization")
+    pairs = read_strips(QUANTIZATION / f"{shipped.manifest.input.size[0]}px")
     full, small = (Graph(shipped.members[name])(*pairs) for name in ("model.fp32.onnx", "model.onnx"))
     sure = softmax(full).max(1) > 0.6
     assert (full.argmax(1) == small.argmax(1))[sure].all()
@@ -94,5 +95,5 @@ def test_one_file_without_outside_data(shipped: Shipped) -> None:
 
 
 def test_the_quantization_pairs_are_small_enough_to_ship() -> None:
-    strips = list((ROOT / "calibration" / "quantization").glob("pairs-*.png"))
+    strips = list(QUANTIZATION.glob("*px/pairs-*.png"))
     assert 0 < sum(path.stat().st_size for path in strips) <= MAX_STRIP_BYTES
