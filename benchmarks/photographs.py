@@ -1,11 +1,19 @@
 """Real store photographs with boxes of empty facings: does `infer` run on all, and does it tell empty from full?
 
-usage: python -m benchmarks.photographs FOLDER [--split train|val|all] [--limit N] [--model BUNDLE] [--json]
+    python -m benchmarks.photographs FOLDER [--model BUNDLE ...] [--split train|val|all] [--shake S] [--limit N] [--json]
 
-FOLDER holds `images/*.jpg`, `labels/*.txt` (YOLO boxes, class 0 = empty facing) and `split.csv`. A layout is made from
-each photograph: every box is a slot, and so are facings of the same row, one box width to the left and to the right,
-that touch no other box. The reference is the photograph itself, so a model that looks at what changed sees nothing
-change; the figures say what the current crop alone tells it. Labels are incomplete: some facings are unboxed gaps.
+FOLDER holds `images/`, `labels/*.txt` (YOLO boxes, class 0 = empty facing) and `split.csv`. A layout is made from each
+photograph: every box is a slot, and so are facings of the same row, one box width to the left and to the right, that
+touch no other box. The reference is the photograph itself: nobody commissioned these shelves, so a model that looks at
+what changed sees nothing change, and the figures say what the current crop alone tells it.
+
+The shipped model is always told, and each `--model` beside it, by the same rule: the area under the curve of the `empty`
+score, void against facing, and accuracy at a threshold chosen on photographs of the train split. Where a bundle was
+fitted on that split, its provenance names those that it was not fitted on (`held_out_photographs`), and the threshold of
+every model comes from them. Intervals are 95 % bootstraps over groups of linked photographs.
+
+`--shake S` moves every box, voids and facings alike, by normal shares of its sides and scales them likewise: where a box
+lies against the packs beside it then says less. Labels are incomplete: some facings are gaps that nobody boxed.
 Evaluation only; nothing of the photographs is kept.
 """
 
@@ -13,12 +21,12 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import csv
 import io
 import json
 import shutil
 import sys
 import tempfile
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import cv2
@@ -26,136 +34,160 @@ import numpy as np
 
 from edge_runtime.cli.main import main as edge_runtime
 from edge_runtime.layout import write_layout
-from edge_runtime.records import Quad, Slot
+from edge_runtime.lifecycle.bundle import read_manifest
+from edge_runtime.records import Slot
+from edge_runtime.workshop.crops import read_picture
+from edge_runtime.workshop.photographs import (
+    TRAIN,
+    Photograph,
+    area_under_curve,
+    best_threshold,
+    jittered,
+    quad,
+    read_photographs,
+    slots_of,
+)
 
-Box = tuple[float, float, float, float]
-"""x0, y0, x1, y1 in pixels."""
-MIN_SIDE_PX = 9.0
+SHIPPED = "shipped"
+ROUNDS = 1000
 
 
-def overlap(a: Box, b: Box) -> float:
-    width = min(a[2], b[2]) - max(a[0], b[0])
-    height = min(a[3], b[3]) - max(a[1], b[1])
-    smaller = min((a[2] - a[0]) * (a[3] - a[1]), (b[2] - b[0]) * (b[3] - b[1]))
-    return max(0.0, width) * max(0.0, height) / max(smaller, 1e-9)
+@dataclass
+class Tally:
+    """What one model said of one part of the photographs."""
 
-
-def read_boxes(path: Path, width: int, height: int) -> list[Box]:
-    boxes: list[Box] = []
-    for line in path.read_text().splitlines():
-        _, x, y, w, h = (float(v) for v in line.split()[:5])
-        box = (
-            max(0.0, (x - w / 2) * width),
-            max(0.0, (y - h / 2) * height),
-            min(width - 1.0, (x + w / 2) * width),
-            min(height - 1.0, (y + h / 2) * height),
+    scores: list[float] = field(default_factory=list)
+    void: list[bool] = field(default_factory=list)
+    group: list[str] = field(default_factory=list)
+    counts: dict[str, int] = field(
+        default_factory=lambda: dict.fromkeys(
+            ("photographs", "ran", "usable", "without_boxes", "slots", "answered", "voids_called_empty"), 0
         )
-        wide_enough = min(box[2] - box[0], box[3] - box[1]) >= MIN_SIDE_PX
-        if wide_enough and all(overlap(box, other) < 0.1 for other in boxes):
-            boxes.append(box)
-    return boxes
+    )
+
+    def add(self, photograph: Photograph, record: dict[str, object], voids: int) -> None:
+        """One line of `infer`; the first `voids` slots are voids, and without one nothing is scored."""
+        found = record["slots"]
+        assert isinstance(found, list)
+        self.counts["photographs"] += 1
+        self.counts["ran"] += 1
+        self.counts["usable"] += bool(record["usable"])
+        self.counts["without_boxes"] += voids == 0
+        for k, slot in enumerate(found if voids else ()):
+            self.scores.append(slot["scores"]["empty"])
+            self.void.append(k < voids)
+            self.group.append(photograph.group)
+            self.counts["slots"] += 1
+            self.counts["answered"] += slot["state"] in ("stocked", "low", "empty")
+            self.counts["voids_called_empty"] += k < voids and slot["state"] == "empty"
+
+    def figures(self, threshold: float) -> dict[str, object]:
+        """Area under the curve and accuracy, each with its interval."""
+        scores, void = np.array(self.scores), np.array(self.void, bool)
+        right = (scores > threshold) == void
+        names, member = np.unique(self.group, return_inverse=True)
+        rows = [np.flatnonzero(member == k) for k in range(len(names))]
+        rng, areas, shares = np.random.default_rng(0), [], []
+        for _ in range(ROUNDS):
+            drawn = np.concatenate([rows[k] for k in rng.integers(0, len(names), len(names))])
+            areas.append(area_under_curve(scores[drawn][void[drawn]], scores[drawn][~void[drawn]]))
+            shares.append(right[drawn].mean())
+        return {
+            **self.counts,
+            "voids": int(void.sum()),
+            "facings": int((~void).sum()),
+            "auc_empty": round(area_under_curve(scores[void], scores[~void]), 4),
+            "auc_interval": _interval(areas),
+            "accuracy": round(float(right.mean()), 4),
+            "accuracy_interval": _interval(shares),
+            "threshold": round(threshold, 4),
+            "facings_right": round(float(right[~void].mean()), 4),
+            "voids_right": round(float(right[void].mean()), 4),
+        }
 
 
-def facings_of_rows(voids: list[Box], width: int) -> list[Box]:
-    """Same-row facings: one box width left and right of each void, clear of every other box."""
-    found: list[Box] = []
-    for box in voids:
-        step = (box[2] - box[0]) * 1.05
-        for shift in (-step, step):
-            moved = (box[0] + shift, box[1], box[2] + shift, box[3])
-            inside = moved[0] >= 0 and moved[2] <= width - 1
-            if inside and all(overlap(moved, other) < 0.05 for other in (*voids, *found)):
-                found.append(moved)
-    return found
-
-
-def quad(box: Box) -> Quad:
-    x0, y0, x1, y1 = box
-    return ((x0, y0), (x1, y0), (x1, y1), (x0, y1))
-
-
-def infer(folder: Path, model: str | None) -> dict[str, object]:
+def infer(folder: Path, model: str) -> dict[str, object]:
     """One line of `edge-runtime infer --json`, through the command line's own entry."""
     words = ["infer", "--layout", str(folder / "layout.json"), str(folder / "reference.jpg"), "--json"]
     out = io.StringIO()
     with contextlib.redirect_stdout(out):
-        code = edge_runtime([*words, "--model", model] if model else words)
+        code = edge_runtime(words if model == SHIPPED else [*words, "--model", model])
     if code not in (0, 1):
         raise SystemExit(f"infer ended with {code}")
     record: dict[str, object] = json.loads(out.getvalue().splitlines()[-1])
     return record
 
 
-def area_under_curve(positive: list[float], negative: list[float]) -> float:
-    """Mann-Whitney: the chance that a void scores more `empty` than a facing."""
-    both = np.concatenate([positive, negative])
-    order = both.argsort(kind="stable")
-    ranks = np.empty(len(both))
-    ranks[order] = np.arange(1, len(both) + 1)
-    for value in np.unique(both):
-        ranks[both == value] = ranks[both == value].mean()
-    n, m = len(positive), len(negative)
-    return float((ranks[:n].sum() - n * (n + 1) / 2) / (n * m)) if n and m else float("nan")
+def take(photograph: Photograph, folder: Path, shake: float, tallies: dict[str, Tally]) -> None:
+    """One photograph: make its layout, ask every model, keep the scores."""
+    picture = read_picture(photograph.picture)
+    height, width = picture.shape[:2]
+    slots = slots_of(photograph, width, height)
+    boxes = slots.boxes
+    if not slots.voids:  # nothing is empty in it: slots in its middle, so that it runs all the same
+        boxes = tuple((width * x, height * 0.4, width * (x + 0.15), height * 0.6) for x in (0.1, 0.4, 0.7))
+    if shake:
+        seed = int.from_bytes(photograph.name.encode(), "big") % 2**32
+        boxes = jittered(boxes, np.random.default_rng(seed), shake, shake)
+    shutil.copy(photograph.picture, folder / "reference.jpg")
+    layout = tuple(Slot(f"s{k}", "any", quad(box)) for k, box in enumerate(boxes))
+    write_layout(folder / "layout.json", "reference.jpg", (width, height), layout)
+    for model, tally in tallies.items():
+        tally.add(photograph, infer(folder, model), len(slots.voids))
+
+
+def asked(photographs: list[Photograph], models: list[str], shake: float) -> dict[str, Tally]:
+    """All models over these photographs."""
+    tallies = {model: Tally() for model in models}
+    with tempfile.TemporaryDirectory() as name:
+        for photograph in photographs:
+            take(photograph, Path(name), shake, tallies)
+    return tallies
+
+
+def threshold_photographs(folder: Path, models: list[str]) -> list[Photograph]:
+    """Those of the train split that no model was fitted on."""
+    chosen = list(read_photographs(folder, TRAIN))
+    for model in models:
+        named = {} if model == SHIPPED else read_manifest(Path(model)).provenance
+        if "held_out_photographs" in named:
+            held = set(str(named["held_out_photographs"]).split())
+            chosen = [each for each in chosen if each.name in held]
+    return chosen
+
+
+def report(folder: Path, split: str, models: list[str], shake: float, limit: int) -> dict[str, dict[str, object]]:
+    """Figures by model."""
+    chosen = list(read_photographs(folder, None if split == "all" else split))[:limit]
+    first = asked(threshold_photographs(folder, models)[:limit], models, shake)
+    said = asked(chosen, models, shake)
+    return {
+        model: said[model].figures(best_threshold(np.array(first[model].scores), np.array(first[model].void, bool)))
+        for model in models
+    }
+
+
+def _interval(values: list[float]) -> list[float]:
+    return [round(float(v), 4) for v in np.nanpercentile(values, [2.5, 97.5])]
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--split", choices=("train", "val", "all"), default="all")
-    parser.add_argument("--limit", type=int, default=10**9)
-    parser.add_argument("--model")
+    parser.add_argument("--model", action="append", default=[], metavar="BUNDLE", help="told beside the shipped one")
+    parser.add_argument("--split", choices=("train", "val", "all"), default="val")
+    parser.add_argument("--shake", type=float, default=0.0, metavar="S")
+    parser.add_argument("--limit", type=int, default=10**9, help="photographs, of each part")
     parser.add_argument("--json", action="store_true")
-    arguments = parser.parse_args()
-    with (arguments.folder / "split.csv").open() as file:
-        rows = [r for r in csv.DictReader(file) if arguments.split in ("all", r["split"])][: arguments.limit]
-    scores: dict[bool, list[float]] = {True: [], False: []}
-    answers = {"answered": 0, "slots": 0, "voids_called_empty": 0}
-    counts = {"photographs": len(rows), "ran": 0, "usable": 0, "without_boxes": 0}
-    with tempfile.TemporaryDirectory() as name:
-        for row in rows:
-            take(arguments.folder, row["name"], Path(name), arguments.model, scores, answers, counts)
-    summary = {
-        **counts,
-        **answers,
-        "voids": len(scores[True]),
-        "facings": len(scores[False]),
-        "auc_empty": round(area_under_curve(scores[True], scores[False]), 4),
-    }
-    print(json.dumps(summary) if arguments.json else "\n".join(f"{k:>20} {v}" for k, v in summary.items()))
-    return 0 if counts["ran"] == counts["photographs"] else 1
-
-
-def take(
-    source: Path,
-    name: str,
-    folder: Path,
-    model: str | None,
-    scores: dict[bool, list[float]],
-    answers: dict[str, int],
-    counts: dict[str, int],
-) -> None:
-    """One photograph: make its layout, infer, keep its scores."""
-    picture = cv2.imread(str(source / "images" / f"{name}.jpg"))
-    height, width = picture.shape[:2]
-    voids = read_boxes(source / "labels" / f"{name}.txt", width, height)
-    facings = facings_of_rows(voids, width)
-    if not voids:  # nothing is empty in it: slots in its middle, so that it runs all the same
-        counts["without_boxes"] += 1
-        facings = [(width * x, height * 0.4, width * (x + 0.15), height * 0.6) for x in (0.1, 0.4, 0.7)]
-    shutil.copy(source / "images" / f"{name}.jpg", folder / "reference.jpg")
-    slots = [Slot(f"s{k}", "any", quad(box)) for k, box in enumerate((*voids, *facings))]
-    write_layout(folder / "layout.json", "reference.jpg", (width, height), tuple(slots))
-    record = infer(folder, model)
-    counts["ran"] += 1
-    counts["usable"] += bool(record["usable"])
-    found = record["slots"]
-    assert isinstance(found, list)
-    for k, slot in enumerate(found):
-        void = k < len(voids)
-        scores[void].append(slot["scores"]["empty"])
-        answers["slots"] += 1
-        answers["answered"] += slot["state"] in ("stocked", "low", "empty")
-        answers["voids_called_empty"] += void and slot["state"] == "empty"
+    given = parser.parse_args()
+    cv2.setNumThreads(1)
+    found = report(given.folder, given.split, [SHIPPED, *given.model], given.shake, given.limit)
+    if given.json:
+        print(json.dumps(found))
+    else:
+        for model, figures in found.items():
+            print(model, *(f"{name:>20} {value}" for name, value in figures.items()), sep="\n")
+    return 0 if all(f["ran"] == f["photographs"] for f in found.values()) else 1
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Photographs of shelves with YOLO boxes of empty facings: read them, and cut voids and facings as a device would.
+"""Photographs of shelves with YOLO boxes of empty facings: where voids and facings are, and how well they are told apart.
 
 A folder holds `images/`, `labels/NAME.txt` (YOLO: class, centre, size, as shares of the picture) and perhaps `split.csv`
 (columns name, split, group; photographs of one group show one shelf and stay together). A facing is what stands one box
@@ -11,7 +11,6 @@ from __future__ import annotations
 import csv
 import hashlib
 import math
-import zipfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,9 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_runtime.errors import BadConfig, Refused, Unavailable
-from edge_runtime.normalize.slots import SlotSampler
-from edge_runtime.records import CropSpec, Image, Layout, Quad, Slot
-from edge_runtime.workshop.crops import read_picture
+from edge_runtime.records import Quad
 
 Box = tuple[float, float, float, float]
 """x0, y0, x1, y1 in pixels of the photograph."""
@@ -119,6 +116,15 @@ def slots_of(photograph: Photograph, width: int, height: int) -> Slots:
     return Slots(voids, facings_of_rows(voids, width))
 
 
+def photographs_digest(photographs: Iterable[Photograph]) -> str:
+    """sha256 over names, pictures and labels."""
+    digest = hashlib.sha256()
+    for each in photographs:
+        labels = each.labels.read_bytes() if each.labels.exists() else b""
+        digest.update(f"{each.name} {each.split} {each.group}\n".encode() + each.picture.read_bytes() + labels)
+    return digest.hexdigest()
+
+
 def overlap(a: Box, b: Box) -> float:
     """Shared area as a share of the smaller box."""
     width = min(a[2], b[2]) - max(a[0], b[0])
@@ -139,16 +145,6 @@ def quad(box: Box) -> Quad:
     return ((x0, y0), (x1, y0), (x1, y1), (x0, y1))
 
 
-def cut_boxes(picture: Image, boxes: Sequence[Box], crop: CropSpec) -> Image:
-    """(n, height, width, 3) uint8 BGR: every box with the crop's margin, through the sampler of the device."""
-    height, width = picture.shape[:2]
-    if not boxes:
-        return np.zeros((0, crop.size[1], crop.size[0], 3), np.uint8)
-    slots = tuple(Slot(f"s{k}", "", quad(box)) for k, box in enumerate(boxes))
-    sampler = SlotSampler(Layout(Path("photograph"), Path("photograph"), (width, height), slots), crop)
-    return sampler.sample(picture, None)[0].copy()
-
-
 def area_under_curve(positive: NDArray[np.floating], negative: NDArray[np.floating]) -> float:
     """Mann-Whitney: the chance that a positive scores above a negative, ties counting half; nan if either is empty."""
     n, m = len(positive), len(negative)
@@ -157,6 +153,13 @@ def area_under_curve(positive: NDArray[np.floating], negative: NDArray[np.floati
     _, inverse, counts = np.unique(np.concatenate([positive, negative]), return_inverse=True, return_counts=True)
     ranks = np.cumsum(counts) - (counts - 1) / 2
     return float((ranks[inverse[:n]].sum() - n * (n + 1) / 2) / (n * m))
+
+
+def best_threshold(scores: NDArray[np.floating], void: NDArray[np.bool_]) -> float:
+    """Where most slots are told right: the middle of the thresholds that are as good as the best, to one in a thousand."""
+    grid = np.unique(np.quantile(scores, np.linspace(0.02, 0.98, 193)))
+    right = np.array([np.mean((scores > at) == void) for at in grid])
+    return float(np.median(grid[right >= right.max() - 0.001]))
 
 
 def _pictures(folder: Path) -> list[Path]:
@@ -213,68 +216,3 @@ def _jittered(box: Box, rng: np.random.Generator, shift: float, scale: float) ->
     sx, sy = np.exp(rng.normal(0.0, scale, 2)) / 2
     x, y = (box[0] + box[2]) / 2 + dx * width, (box[1] + box[3]) / 2 + dy * height
     return (float(x - sx * width), float(y - sy * height), float(x + sx * width), float(y + sy * height))
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class PhotoCrops:
-    """n crops with what they are and the photograph that they come from."""
-
-    crops: NDArray[np.uint8]
-    """(n, h, w, 3) BGR."""
-    void: NDArray[np.bool_]
-    photograph: NDArray[np.str_]
-    group: NDArray[np.str_]
-
-    def __len__(self) -> int:
-        return len(self.void)
-
-    def only(self, rows: NDArray[np.bool_] | NDArray[np.integer]) -> PhotoCrops:
-        """These rows."""
-        return PhotoCrops(self.crops[rows], self.void[rows], self.photograph[rows], self.group[rows])
-
-    def save(self, path: Path) -> None:
-        """Write one npz (uncompressed); a half-written file never takes the name."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        fresh = path.with_name(path.name + ".part")
-        with fresh.open("wb") as out:
-            np.savez(out, crops=self.crops, void=self.void, photograph=self.photograph, group=self.group)
-        fresh.replace(path)
-
-
-def load_photo_crops(path: Path) -> PhotoCrops:
-    """What `PhotoCrops.save` wrote. Raises Unavailable if it is not there, Refused if it is something else."""
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            return PhotoCrops(arrays["crops"], arrays["void"], arrays["photograph"], arrays["group"])
-    except OSError as fault:
-        raise Unavailable(f"{path} can not be read: {fault.strerror}", "Cut the photographs first") from None
-    except (ValueError, KeyError, EOFError, zipfile.BadZipFile) as fault:
-        raise Refused(f"{path} is not a set of crops: {fault}", "Delete it and cut the photographs again") from None
-
-
-def cut_photographs(photographs: Sequence[Photograph], crop: CropSpec) -> PhotoCrops:
-    """Every void and every same-row facing. Raises Unavailable if a picture can not be read, Refused if none has a void."""
-    parts = [(each, *_cut(each, crop)) for each in photographs]
-    if not any(void.any() for _, _, void in parts):
-        raise Refused(f"none of {len(photographs)} photographs has a box of an empty facing", "Check labels/*.txt")
-    counts = [len(void) for _, _, void in parts]
-    return PhotoCrops(
-        np.concatenate([crops for _, crops, _ in parts]),
-        np.concatenate([void for _, _, void in parts]),
-        np.repeat([each.name for each, _, _ in parts], counts),
-        np.repeat([each.group for each, _, _ in parts], counts),
-    )
-
-
-def held_out(groups: NDArray[np.str_], share: float, seed: int) -> NDArray[np.bool_]:
-    """(n,) True for the rows of a drawn share of the groups, which stay whole."""
-    names = np.unique(groups)
-    drawn = np.random.default_rng(seed).permutation(names)[: round(share * len(names))]
-    return np.asarray(np.isin(groups, drawn))
-
-
-def _cut(photograph: Photograph, crop: CropSpec) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-    picture = read_picture(photograph.picture)
-    slots = slots_of(photograph, picture.shape[1], picture.shape[0])
-    void = np.arange(len(slots.boxes)) < len(slots.voids)
-    return cut_boxes(picture, slots.boxes, crop), void
