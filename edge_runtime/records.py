@@ -116,6 +116,20 @@ class Registration:
     0 where the camera stands where it was commissioned, or where too few packs agree to tell."""
 
 
+class LightDecision(StrEnum):
+    """What the gate of the light match said."""
+
+    OFF = "off"
+    """Switched off, or there was no view to look at."""
+    COMMISSIONED = "commissioned"
+    """The light is the commissioned one: nothing to do."""
+    APPLIED = "applied"
+    REFUSED = "refused"
+    """No field explains the difference well enough: the crops are as the camera gave them."""
+    UNSEEN = "unseen"
+    """Too little of what does not sell is neither black nor clipped."""
+
+
 @dataclass(frozen=True, slots=True)
 class Light:
     """What the light match found on structure that does not sell, and whether it was applied."""
@@ -129,6 +143,12 @@ class Light:
     agreement: float = 1.0
     """Share of the static samples that agree after the correction."""
     detail: str = ""
+    decision: LightDecision = LightDecision.OFF
+    usable: float = 1.0
+    """Share of the static samples in the frame that are neither black nor clipped."""
+    scatter: float = 0.0
+    """Robust sigma, in levels of the reference, of what is left at the static samples: noise too coarse to be seen within
+    one, as an enlarged or heavily compressed picture has it."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

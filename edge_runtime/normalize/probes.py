@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_runtime.normalize.structure import bay_mask, slot_mask
+from edge_runtime.normalize.structure import at, bay_mask, rail_mask, slot_mask
 from edge_runtime.normalize.warp import Points, Warp
 from edge_runtime.records import Image, Layout
 
@@ -16,6 +16,8 @@ COLUMNS, ROWS, PER_CELL = 16, 24, 1
 DARK, BRIGHT = 14.0, 240.0
 FLAT_LEVELS, FLAT_SHARE = 3.0, 0.05
 """A probe's spread in the reference is at most this many grey levels plus this share of its mean."""
+
+OFF_RAIL = 0.4
 
 F32 = NDArray[np.float32]
 
@@ -28,6 +30,8 @@ class Probes:
         size = layout.image_size
         self.unit = np.asarray((self.points - (np.array(size) - 1) / 2) / (size[0] / 2), np.float64)
         """(n, 2) the probes' places; the middle of the reference is 0, its half width 1."""
+        self.trust = np.where(at(rail_mask(layout), self.points), 1.0, OFF_RAIL)
+        """(n,) 1 on a slot's own rail; less beside the slots, where the neighbour's stock may stand."""
         offsets = np.arange(SIDE, dtype=np.float64) - SIDE // 2
         xs = self.points[:, 0, None, None] + np.broadcast_to(offsets[None, None, :], (1, SIDE, SIDE))
         ys = self.points[:, 1, None, None] + np.broadcast_to(offsets[None, :, None], (1, SIDE, SIDE))

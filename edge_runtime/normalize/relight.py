@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_runtime.normalize.light import Field
+from edge_runtime.normalize.field import Field
 from edge_runtime.normalize.warp import Warp
 from edge_runtime.records import Image
 

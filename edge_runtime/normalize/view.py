@@ -112,7 +112,9 @@ class Normalizer:
         relit = time.perf_counter()
         noise = noise_of(spreads, self._probes.seen)
         sharpness = self._sharpness.read(frame.pixels, warp, noise)
+        # What is seen within a probe was amplified with the crops; what is seen between probes is measured after that.
         gain = max(1.0, float(np.mean(lit.gain))) if lit.applied else 1.0
+        noise = float(np.hypot(noise * gain, lit.scatter))
         registration = Registration(
             RegistrationStatus.OK if self._settings.register else RegistrationStatus.OFF,
             warp.best_homography(self._corners),
@@ -129,9 +131,7 @@ class Normalizer:
             "crops": 1e3 * (cut - registered),
             "quality": 1e3 * (ended - relit),
         }
-        return View(
-            frame, registration, lit, crops, SlotQuality(inside, saturated, density), sharpness, noise * gain, ms
-        )
+        return View(frame, registration, lit, crops, SlotQuality(inside, saturated, density), sharpness, noise, ms)
 
     def _relit(self, crops: Image, means: np.ndarray[tuple[int, ...], np.dtype[np.float32]], seen_by: Warp) -> Light:
         if not self._settings.light:
@@ -143,6 +143,7 @@ class Normalizer:
             probes.reference_mean[seen].astype(np.float64),
             means[seen].astype(np.float64),
             probes.rows[seen],
+            probes.trust[seen],
         )
         if field is not None:
             self._relighter.apply(crops, field, seen_by)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from functools import cache
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -9,7 +10,7 @@ from hypothesis import strategies as st
 
 from edge_runtime.normalize.settings import NormalizeSettings
 from edge_runtime.normalize.view import Normalizer
-from edge_runtime.records import CropSpec, View
+from edge_runtime.records import CropSpec, LightDecision, View
 from tests.normalize.painted import frame, layout, noisy, shelf
 
 SPEC = CropSpec((64, 64), 0.1)
@@ -35,6 +36,7 @@ def _off(view: View, reference: np.ndarray) -> float:
 def test_the_commissioned_light_is_left_alone(seed: int, sigma: float, sold: set[int]) -> None:
     view = _view(_lit(), noisy(shelf(empty=sold, swapped=(1, 4)), sigma, seed))
     assert not view.light.applied
+    assert view.light.decision is LightDecision.COMMISSIONED
     assert view.light.residual_after < 0.05
 
 
@@ -103,7 +105,44 @@ def test_glare_in_the_commissioned_light_stays_white(normalizer: Normalizer) -> 
 def test_light_can_be_switched_off() -> None:
     view = _view(_unlit(), shelf() * 0.5)
     assert not view.light.applied
+    assert view.light.decision is LightDecision.OFF
     assert view.light.detail == "off"
+
+
+def test_most_of_the_rails_clipped_still_gives_the_right_gain(normalizer: Normalizer) -> None:
+    ramp = np.linspace(1.15, 1.45, 960)[None, :, None]
+    view = _view(normalizer, noisy(shelf() * ramp))
+    assert view.light.usable < 0.7
+    assert view.light.decision is LightDecision.APPLIED
+    off = np.abs(view.crops.astype(float) - normalizer.reference_crops)
+    clear = (view.crops < 150).all(-1)
+    assert off[clear].mean() < 8
+
+
+def test_a_picture_with_nothing_between_black_and_the_ceiling_is_left_alone(normalizer: Normalizer) -> None:
+    glaring = np.where(shelf() > 130, 255, 0)
+    view = normalizer.normalize(frame(glaring.astype(np.uint8)))
+    assert not view.light.applied
+    if isinstance(view, View):
+        assert view.light.decision in {LightDecision.UNSEEN, LightDecision.REFUSED}
+
+
+def test_strangers_over_most_of_the_rails_are_no_light(normalizer: Normalizer) -> None:
+    rng = np.random.default_rng(3)
+    colours = cv2.resize(
+        rng.integers(20, 200, (9, 12, 3)).astype(np.uint8), (960, 720), interpolation=cv2.INTER_NEAREST
+    )
+    image = shelf()
+    image[:, 280:] = colours[:, 280:]
+    view = normalizer.normalize(frame(image))
+    assert view.light.decision is not LightDecision.APPLIED
+
+
+def test_coarse_noise_is_noise_too(normalizer: Normalizer) -> None:
+    clean = _view(normalizer, noisy(shelf(), 1.5))
+    rng = np.random.default_rng(5)
+    patches = cv2.resize(rng.normal(0, 16, (60, 80, 3)).astype(np.float32), (960, 720), interpolation=cv2.INTER_CUBIC)
+    assert _view(normalizer, np.clip(shelf() + patches, 0, 255)).noise > clean.noise + 5
 
 
 @cache
