@@ -2,8 +2,10 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+BENCH ?= var/bench
+FIELD ?= ../shared/data/field-dev
 
-.PHONY: help demo test check wheel-test bundle clean
+.PHONY: help demo test check wheel-test bundle field-bench clean
 help:                ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:[^#]*##/ --/'
 
@@ -30,6 +32,14 @@ wheel-test: $(VENV)/.ready ## build the wheel, install it alone outside the chec
 bundle: $(VENV)/.ready ## render the training set, train, quantize and pack the shipped bundles (hours; resumable)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[train]'
 	@$(BIN)/python models/shelf-occupancy/make.py
+
+field-bench: $(VENV)/.ready ## before and after on held-out shelves, rendered once into var/bench, and on FIELD; long, resumable
+	@set -e; set_name=heldout-$$(cat edge_runtime/simulator/*.py | sha256sum | cut -c1-8); \
+	$(BIN)/python -m edge_runtime.simulator dataset --out $(BENCH)/$$set_name --plan bench --packs heldout \
+		--seed 20261123 --shelves 10 --severities 1 3 5 --swaps 0.05; \
+	$(BIN)/edge-runtime field-bench $(BENCH)/$$set_name --baselines --report $(BENCH)/heldout.html
+	@if [ -d "$(FIELD)" ]; then $(BIN)/edge-runtime field-bench "$(FIELD)" --baselines --report $(BENCH)/field.html; \
+		else echo "$(FIELD) is not there: skipped. Name another field dataset with FIELD=..."; fi
 
 clean:               ## forget the virtual environment and caches
 	@rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis dist build

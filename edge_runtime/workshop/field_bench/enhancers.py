@@ -21,6 +21,7 @@ TAILS = (1.0, 99.0)
 """Percentiles that become black and white after a Retinex."""
 _FINE = 8.0
 """A surround wider than this is blurred at a coarser scale: the same result within a grey level, 50 times sooner."""
+_ROUNDING = 1e-9
 
 F32 = NDArray[np.float32]
 
@@ -45,8 +46,8 @@ def match_histogram(picture: Image, reference: Image) -> Image:
     matched = np.empty_like(picture)
     for channel in range(3):
         own, wanted = (_cumulative(p[..., channel]) for p in (picture, reference))
-        levels = np.interp(own, wanted, np.arange(256.0))
-        matched[..., channel] = cv2.LUT(np.ascontiguousarray(picture[..., channel]), _bytes(levels))
+        levels = np.minimum(np.searchsorted(wanted, own - _ROUNDING), 255).astype(np.uint8)
+        matched[..., channel] = cv2.LUT(np.ascontiguousarray(picture[..., channel]), levels)
     return matched
 
 

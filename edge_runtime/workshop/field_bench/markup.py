@@ -52,6 +52,6 @@ def ratio(value: float) -> str:
 
 def with_range(interval: Interval) -> str:
     """A share with its interval, small."""
-    if math.isnan(interval.low):
+    if math.isnan(interval.low) or interval.low == interval.high:
         return percent(interval.value)
     return f'{percent(interval.value)} <span class="range">{percent(interval.low)}–{percent(interval.high)}</span>'

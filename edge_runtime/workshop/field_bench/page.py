@@ -15,6 +15,7 @@ from edge_runtime.workshop.field_bench.contenders import OURS, RAW
 from edge_runtime.workshop.field_bench.dataset import BenchShelf
 from edge_runtime.workshop.field_bench.markup import percent, picture, tag
 from edge_runtime.workshop.field_bench.pictures import (
+    SMALL_WIDTH,
     Chosen,
     Mistake,
     choose_frames,
@@ -113,9 +114,11 @@ def _strip(chosen: Chosen, bench: Bench, booth: _Booth) -> str:
     before = raw_verdicts(raw.read(frame), layout, truth)
     outcome = ours.read(frame)
     after = view_verdicts(outcome, layout, booth.margin, truth)
+    small = _pane(picture(pane(reference, SMALL_WIDTH), "reference"), "Commissioned") + _pane(
+        picture(pane(frame.pixels, SMALL_WIDTH), "frame"), "As captured"
+    )
     panes = (
-        _pane(picture(pane(reference), "reference"), "Commissioned"),
-        _pane(picture(pane(frame.pixels), "frame"), "As captured"),
+        tag("div", small, class_="before"),
         _pane(picture(before, "raw verdicts"), "Raw crops: what the model said"),
         _pane(_refused(outcome.view) if after is None else picture(after, "verdicts"), "With the runtime"),
     )

@@ -13,7 +13,7 @@ from edge_runtime.records import ANSWERS, Image, Layout, Outcome, State, Unusabl
 from edge_runtime.web.annotate import Tag, draw_slots
 from edge_runtime.workshop.field_bench.table import Comparison, Row, harmed
 
-PANE_WIDTH = 440
+PANE_WIDTH, SMALL_WIDTH = 440, 300
 WORST_SHOWN, HARMED_SHOWN = 4, 3
 WRONG = (160, 20, 230)
 """BGR of the cross over a slot that was answered wrongly."""
@@ -79,12 +79,11 @@ def count_mistakes(comparison: Comparison) -> int:
     return int((comparison.answered & (comparison.said.state != comparison.truths.state)).sum())
 
 
-def pane(picture: Image) -> Image:
-    """A picture at the width of the report's panes."""
-    height = max(1, round(picture.shape[0] * PANE_WIDTH / picture.shape[1]))
-    shrinks = picture.shape[1] > PANE_WIDTH
-    how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-    return np.asarray(cv2.resize(picture, (PANE_WIDTH, height), interpolation=how), np.uint8)
+def pane(picture: Image, width: int = PANE_WIDTH) -> Image:
+    """A picture at the width of one of the report's panes."""
+    height = max(1, round(picture.shape[0] * width / picture.shape[1]))
+    how = cv2.INTER_AREA if picture.shape[1] > width else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(picture, (width, height), interpolation=how), np.uint8)
 
 
 def raw_verdicts(outcome: Outcome, layout: Layout, truth: Mapping[str, str]) -> Image:

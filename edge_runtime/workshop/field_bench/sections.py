@@ -15,9 +15,8 @@ from edge_runtime.workshop.field_bench.table import Row, harmed
 from edge_runtime.workshop.field_bench.verdicts import LAB
 
 _ROW = (
-    "condition", "frames", "raw, %", "with the runtime, %", "gap recovered", "covered, %", "answered, %", "low, %",
-    "empty recall / precision, %", "blocked, %", "confident errors, %", "abstained on would-be errors, %", "ECE, %",
-    "found, %",
+    "condition", "frames", "raw", "with the runtime", "GR", "covered", "answered", "low", "empty: recall / precision",
+    "blocked", "confident errors", "abstained on would-be errors", "ECE", "found",
 )  # fmt: skip
 _STANDING = (
     "preparation", "lab, %", "harm on lab, points", "store S3, %", "S1–S3, %", "S5, %", "GR mean", "GR worst",
@@ -72,6 +71,15 @@ def conditions(bench: Bench) -> str:
         parts.append(tag("h3", "Severities 4 and 5: much of the picture is lost, and abstaining is right"))
         parts.append(tag("figure", svg.before_after(far)))
     parts.append(tag("h3", "All figures"))
+    parts.append(
+        tag(
+            "p",
+            "Per cent, with 95 % intervals; GR: share of the gap to the lab that is recovered. Covered: share of the slots "
+            "that are answered; answered: balanced accuracy of those. Low, blocked: recall. Found: share of the frames "
+            "that were registered.",
+            class_="soft",
+        )
+    )
     parts.append(table(_ROW, [("bad" if harmed(row) else "", _row(row)) for row in bench.rows]))
     return "".join(parts)
 
@@ -176,9 +184,9 @@ def _tile(mark: Mark) -> str:
     return tag(
         "div",
         tag("span", escape(mark.name))
-        + tag("b", value + (f"<small>{unit}</small>" if kind else ""))
+        + tag("b", value + (f"<small>{unit}</small>" if kind else ""), class_="" if kind else "none")
         + tag("span", escape(f"{sign}, {wanted}" if sign else wanted), class_="verdict"),
-        class_=f"tile {kind}",
+        class_=f"tile {kind}".strip(),
     )
 
 

@@ -46,18 +46,21 @@ def before_after(rows: Sequence[Row]) -> str:
     values = [v for row in rows for v in _values(row.without) + _values(row.with_)]
     low = math.floor(10 * min(values, default=0.0)) / 10
     axis = Axis(100 * min(low, 0.9), 100.0, _NAMES, WIDTH - _FIGURES)
-    height = LINE * (len(rows) + 1) + 12
-    parts = [_grid(axis, 12, height - LINE)]
+    height = LINE * (len(rows) + 2)
+    parts = [_grid(axis, LINE, height - LINE)]
     for number, row in enumerate(rows):
-        parts.append(_condition(row, axis, 12 + LINE * (number + 0.5)))
+        parts.append(_condition(row, axis, LINE * (number + 1.5)))
     return _drawing(WIDTH, height, "Balanced accuracy before and after, per condition", parts)
 
 
 def severity_plot(curves: Mapping[str, Sequence[tuple[int, float]]]) -> str:
     """Named curves (class of the style sheet: label) over severity, shares 0..1."""
-    across, up = Axis(-0.2, 5.2, 46, SQUARE - 14), Axis(0, 100, SQUARE - 80, 14)
-    parts = [_line(across.start, up.at(v), across.end, up.at(v), "grid") for v in up.ticks(20)]
-    parts += [_text(across.start - 8, up.at(v) + 4, f"{v:.0f}", "tick end") for v in up.ticks(20)]
+    least = min((v for points in curves.values() for _, v in points if not math.isnan(v)), default=0.9)
+    low = min(90.0, 10 * math.floor(10 * least))
+    across, up = Axis(-0.2, 5.2, 46, SQUARE - 14), Axis(low, 100, SQUARE - 80, 14)
+    step = 2.0 if low == 90 else 10.0
+    parts = [_line(across.start, up.at(v), across.end, up.at(v), "grid") for v in up.ticks(step)]
+    parts += [_text(across.start - 8, up.at(v) + 4, f"{v:.0f}", "tick end") for v in up.ticks(step)]
     parts += [_text(across.at(s), SQUARE - 60, "lab" if not s else f"S{s}", "tick mid") for s in range(6)]
     for number, (name, points) in enumerate(curves.items()):
         kind, label = name.split(":")
@@ -140,7 +143,9 @@ def _whisker(interval: Interval, axis: Axis, y: float, kind: str) -> str:
 def _grid(axis: Axis, top: float, bottom: float) -> str:
     step = 10.0 if axis.high - axis.low > 20 else 5.0 if axis.high - axis.low > 10 else 2.0
     return "".join(
-        _line(axis.at(v), top, axis.at(v), bottom, "grid") + _text(axis.at(v), bottom + 16, f"{v:.0f}", "tick mid")
+        _line(axis.at(v), top, axis.at(v), bottom, "grid")
+        + _text(axis.at(v), top - 6, f"{v:.0f}", "tick mid")
+        + _text(axis.at(v), bottom + 16, f"{v:.0f}", "tick mid")
         for v in axis.ticks(step)
     )
 
