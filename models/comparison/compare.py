@@ -21,6 +21,7 @@ from material import ROOT
 from scoring import Logits, chosen_by, interval, score
 from settings import read_comparison
 
+from edge_runtime.manifest import decode_manifest
 from edge_runtime.workshop.run import Graph, latency_ms
 
 STEPS = ("material", "frozen", "scratch", "distilled", "report")
@@ -91,9 +92,13 @@ class Report:
             "two inputs, from scratch": (contest.network_cost("scratch"), crop.network, "scratch"),
         }
         bodies = {
-            name: (macs, size, contest.float32(file), contest.int8(file, size))
+            name: (macs, size, contest.file(file), contest.file(file, "int8"))
             for name, (macs, size, file) in files.items()
         }
+        shipped = decode_manifest(contest.shipped("manifest.json"))
+        full, small = contest.shipped("model.fp32.onnx"), contest.shipped("model.onnx")
+        macs = int(shipped.provenance["multiply_adds"])
+        bodies[f"shipped {shipped.version}"] = (macs, shipped.input.size[0], full, small)
         taken: dict[str, list[tuple[float, ...]]] = {name: [] for name in bodies}
         for _ in range(TURNS):
             for name, (_, size, *both) in bodies.items():

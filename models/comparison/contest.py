@@ -41,9 +41,16 @@ class Contest:
         self._both, _ = lite0_graph(weights, plan.crop.backbone)
         self._alone = alone
         self.material = Material(plan, var, Graph(alone))
-        parts = (plan.crop, plan.pairs, plan.render, plan.head, plan.network, plan.train, plan.distil)
-        self.work = var / "tmp" / "comparison" / plan.key(*parts)
-        self.work.mkdir(parents=True, exist_ok=True)
+        self._views: dict[Views, CropSet] = {}
+        kept = var / "tmp" / "comparison"
+        taught = (plan.crop, plan.pairs, plan.render, plan.head)
+        self.work = kept / f"heads-{plan.key(*taught, plan.shipped)}"
+        self.taught = {
+            "scratch": kept / f"scratch-{plan.key(*taught, plan.network, plan.train)}",
+            "distilled": kept / f"distilled-{plan.key(*taught, plan.network, plan.train, plan.distil)}",
+        }
+        for folder in (self.work, *self.taught.values()):
+            folder.mkdir(parents=True, exist_ok=True)
 
     @cached_property
     def rounds(self) -> list[Round]:
@@ -51,7 +58,9 @@ class Contest:
 
     def views(self, view: Views) -> CropSet:
         """Crops with their truth at the network's size: what is scored."""
-        return self.material.views(*view, self.plan.crop.network)
+        if view not in self._views:
+            self._views[view] = self.material.views(*view, self.plan.crop.network)
+        return self._views[view]
 
     # -- the frozen backbone ------------------------------------------------------------------------------------
 
@@ -64,7 +73,7 @@ class Contest:
             np.savez(kept, coef=head.coef_, intercept=head.intercept_, penalty=penalty)
             if kind != "lab":
                 body = self._alone if kind == "current" else self._both
-                onnx.save(merge(body, head_graph(head)), self.work / f"{kind}.onnx")
+                onnx.save(merge(body, head_graph(head)), self.work / f"{kind}-float.onnx")
         return _stored_head(kept)
 
     def frozen_logits(self, kind: str, view: Views) -> Logits:
@@ -97,24 +106,24 @@ class Contest:
 
     def network(self, name: str) -> onnx.ModelProto:
         """The embedding graph of `scratch`, or of `distilled` (taught by the frozen backbone with the triple head)."""
-        kept = self.work / f"{name}-backbone.onnx"
+        kept = self.taught[name] / "backbone.onnx"
         if not kept.exists():
             teacher = None
             if name == "distilled":
                 head = self.frozen("triple")
                 teacher = [said(head, triple(*_features(each, slice(None)))) for each in self.rounds]
             print(f"training {name}", flush=True)
-            folded = teach(self.plan, self.rounds, teacher, self.work / name).folded()
-            (self.work / f"{name}-cost.txt").write_text(str(multiply_adds(folded)))
+            folded = teach(self.plan, self.rounds, teacher, self.taught[name]).folded()
+            (self.taught[name] / "cost.txt").write_text(str(multiply_adds(folded)))
             onnx.save(backbone_graph(folded), kept)
         return onnx.load(kept)
 
     def network_cost(self, name: str) -> int:
-        return int((self.work / f"{name}-cost.txt").read_text())
+        return int((self.taught[name] / "cost.txt").read_text())
 
     def refitted(self, name: str) -> LogisticRegression:
         """The scikit-learn head that takes the place of the network's own last layer."""
-        kept = self.work / f"{name}-head.npz"
+        kept = self.taught[name] / "head.npz"
         if not kept.exists():
             graph, view = self.network(name), ("validation", "normalized")
             parts, share = [], self.plan.head.max_pairs // len(self.rounds)
@@ -126,23 +135,21 @@ class Contest:
             penalties = self.plan.head.inverse_penalties
             head, penalty = best_head(features, label, penalties, lambda each: chosen_by(crops, said(each, seen)))
             print(f"head of {name}: inverse penalty {penalty:g}", flush=True)
-            onnx.save(merge(graph, head_graph(head)), self.work / f"{name}.onnx")
+            onnx.save(merge(graph, head_graph(head)), self.taught[name] / "float.onnx")
             np.savez(kept, coef=head.coef_, intercept=head.intercept_, penalty=penalty)
         return _stored_head(kept)
 
     def embedded(self, name: str, view: Views) -> Features:
-        return self._kept(
-            f"{name}-embedding-{view[0]}-{view[1]}", lambda: Graph(self.network(name)).over(self.views(view))
-        )
+        kept = self.taught[name] / f"embedding-{view[0]}-{view[1]}.npy"
+        return _kept(kept, lambda: Graph(self.network(name)).over(self.views(view)))
 
     def network_logits(self, name: str, view: Views) -> Logits:
         return said(self.refitted(name), self.embedded(name, view))
 
     def shipped_logits(self, view: Views) -> Logits:
         """The shipped int8 file, as it is."""
-        return self._kept(
-            f"shipped-{view[0]}-{view[1]}", lambda: Graph(self.shipped("model.onnx")).over(self.views(view))
-        )
+        kept = self.work / f"shipped-{view[0]}-{view[1]}.npy"
+        return _kept(kept, lambda: Graph(self.shipped("model.onnx")).over(self.views(view)))
 
     def shipped(self, member: str) -> bytes:
         with zipfile.ZipFile(ROOT / self.plan.shipped) as packed:
@@ -182,25 +189,23 @@ class Contest:
 
     # -- cost ---------------------------------------------------------------------------------------------------
 
-    def int8(self, name: str, size: int) -> bytes:
-        """The float graph `name` in int8, calibrated on validation views."""
-        kept = self.work / f"{name}-int8.onnx"
-        if not kept.exists():
+    def file(self, name: str, kind: str = "float") -> bytes:
+        """The whole graph of a candidate, `float` or `int8` (calibrated on validation views)."""
+        folder, prefix = (self.taught[name], "") if name in self.taught else (self.work, f"{name}-")
+        if kind == "int8" and not (folder / f"{prefix}int8.onnx").exists():
+            size = self.plan.crop.network if name in self.taught else self.plan.crop.backbone
             crops = self.material.views("validation", "normalized", size)
             usable = np.flatnonzero(crops.usable & (crops.severity <= 3))
             rows = np.random.default_rng(self.plan.seed).permutation(usable)[:64]
-            made = quantize(onnx.load(self.work / f"{name}.onnx"), crops.current[rows], crops.reference_of(rows))
-            onnx.save(made, kept)
-        return kept.read_bytes()
+            whole = onnx.load(folder / f"{prefix}float.onnx")
+            onnx.save(quantize(whole, crops.current[rows], crops.reference_of(rows)), folder / f"{prefix}int8.onnx")
+        return (folder / f"{prefix}{kind}.onnx").read_bytes()
 
-    def float32(self, name: str) -> bytes:
-        return (self.work / f"{name}.onnx").read_bytes()
 
-    def _kept(self, name: str, make: Callable[[], NDArray[np.float32]]) -> NDArray[np.float32]:
-        path = self.work / f"{name}.npy"
-        if not path.exists():
-            np.save(path, make())
-        return np.asarray(np.load(path))
+def _kept(path: Path, make: Callable[[], NDArray[np.float32]]) -> NDArray[np.float32]:
+    if not path.exists():
+        np.save(path, make())
+    return np.asarray(np.load(path))
 
 
 def _features(each: Round, rows: NDArray[np.integer] | NDArray[np.bool_] | slice) -> tuple[Features, Features]:

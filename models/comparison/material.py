@@ -10,7 +10,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -77,14 +77,20 @@ class Material:
         return [Round(**_load(path)) for path in paths]
 
     def views(self, role: str, way: str, size: int) -> CropSet:
-        """All views of a role's shelves as a device would cut them at `size` pixels; `way` is a key of WAYS."""
-        spec, parts = self.plan.crop.seen(size), []
+        """All views of a role's shelves; `way` is a key of WAYS.
+
+        Cut once, at the backbone's size, and averaged down to `size`: every candidate is shown the same views.
+        """
+        large, parts = self.plan.crop.seen, []
         for folder in self._rendered(role):
             prefix = "" if way == "normalized" else f"{way}-"
-            cut = self.var / "crops" / f"{prefix}{folder.name}-{size}-{spec.margin:g}"
-            cut_dataset(folder, cut, spec, WAYS[way])
+            cut = self.var / "crops" / f"{prefix}{folder.name}-{large.size[0]}-{large.margin:g}"
+            cut_dataset(folder, cut, large, WAYS[way])
             parts.append(load_dataset(cut))
-        return join_crops(parts)
+        crops = join_crops(parts)
+        if size == large.size[0]:
+            return crops
+        return replace(crops, current=smaller(crops.current, size), references=smaller(crops.references, size))
 
     def view_features(self, role: str, way: str) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Backbone features of every current crop and of its reference, (n, WIDTH) each."""

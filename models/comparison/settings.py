@@ -23,9 +23,10 @@ class Crop(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def stored(self) -> CropSpec:
         return CropSpec((self.stored_size, self.stored_size), self.stored_margin)
 
-    def seen(self, size: int) -> CropSpec:
-        """What a device would cut for a model of that size."""
-        return CropSpec((size, size), self.margin)
+    @property
+    def seen(self) -> CropSpec:
+        """What a device would cut for the backbone."""
+        return CropSpec((self.backbone, self.backbone), self.margin)
 
 
 class Pairs(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
