@@ -158,9 +158,10 @@ class SlotQuality:
     inside: NDArray[np.float32]
     """Share of the slot's area inside the frame, 0..1."""
     saturated: NDArray[np.float32]
-    """Share of the crop at the sensor's ceiling, 0..1."""
+    """Share of the slot itself, without the crop's margin, at the sensor's ceiling, 0..1."""
     density: NDArray[np.float32]
-    """Frame pixels per reference pixel along a side; 1 is the commissioned resolution."""
+    """Frame pixels per reference pixel along a side; 1 is the commissioned resolution. In a picture smaller than the
+    reference, pixels that the crop would not have held are not missed."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -74,13 +74,20 @@ def noise_of(spreads: F32, seen: NDArray[np.bool_]) -> float:
     return float(np.percentile(spreads[seen], 40)) if seen.sum() >= 8 else 0.0
 
 
-def lost_mask(crops: Image) -> NDArray[np.uint8]:
-    """(n, h, w): 255 where all three channels of a crop stand at the sensor's ceiling."""
-    flat = crops.reshape(-1, crops.shape[2], 3)
-    mask = cv2.inRange(flat, (CEILING, CEILING, CEILING), (255, 255, 255))
-    return np.asarray(mask, np.uint8).reshape(crops.shape[:3])
+def saturated_share(crops: Image, margin: float = 0.0) -> F32:
+    """(n,) share of each crop, (n, h, w, 3), where all three channels stand at the sensor's ceiling.
+
+    Only the slot proper counts: `margin`, as in `CropSpec`, is left out. What the shelf around a slot has lost can not
+    hide what stands in it.
+    """
+    inner = crops[:, _core(crops.shape[1], margin), _core(crops.shape[2], margin)]
+    flat = np.ascontiguousarray(inner).reshape(-1, inner.shape[2], 3)
+    lost = cv2.inRange(flat, (CEILING, CEILING, CEILING), (255, 255, 255))
+    shares = np.asarray(lost, np.uint8).reshape(inner.shape[:3]).mean((1, 2), dtype=np.float32)
+    return np.asarray(shares / np.float32(255.0), np.float32)
 
 
-def saturated_share(crops: Image) -> F32:
-    """Share of each crop, (n, h, w, 3), at the sensor's ceiling."""
-    return np.asarray(lost_mask(crops).mean((1, 2), dtype=np.float32) / np.float32(255.0), np.float32)
+def _core(count: int, margin: float) -> slice:
+    """The pixels along a side whose middles lie in the slot, not in its margin."""
+    first = int(np.ceil(margin / (1 + 2 * margin) * count - 0.5))
+    return slice(first, count - first)

@@ -25,7 +25,7 @@ class RawNormalizer:
     """Polygons scaled to the frame, light as it is, nothing refused. Implements `pipeline.Normalizer`."""
 
     def __init__(self, layout: Layout, reference: Image, crop: CropSpec) -> None:
-        self._size = layout.image_size
+        self._size, self._margin = layout.image_size, crop.margin
         self._sampler = SlotSampler(layout, crop)
         self._reference_crops = SlotSampler(layout, crop).sample(reference, None)[0]
 
@@ -40,7 +40,7 @@ class RawNormalizer:
         matrix = scaling(self._size, (frame.pixels.shape[1], frame.pixels.shape[0]))
         crops, inside, density = self._sampler.sample(frame.pixels, matrix)
         ms = {"register": 0.0, "light": 0.0, "crops": 1e3 * (time.perf_counter() - began), "quality": 0.0}
-        quality = SlotQuality(inside, saturated_share(crops), density)
+        quality = SlotQuality(inside, saturated_share(crops, self._margin), density)
         registration = Registration(RegistrationStatus.OFF, matrix)
         return View(frame, registration, Light(False), crops, quality, 1.0, 0.0, ms)
 

@@ -73,7 +73,8 @@ class SlotSampler:
         maps = warp.grid(self._grid)
         self._inside = _share_inside(maps[:, self._core[0], self._core[1]], warp.size)
         scale = _pixel_scale(maps)
-        self._density = (scale / np.maximum(_pixel_scale(self._grid), 1e-6)).astype(np.float32)
+        own = _pixel_scale(self._grid)
+        self._density = (scale / np.maximum(own, 1e-6) * _spare(own, self._size, warp.size)).astype(np.float32)
         levels = np.clip(np.ceil(np.log2(np.maximum(scale, 1e-3) / COARSE_ABOVE)), 0, MAX_LEVEL).astype(int)
         lookups = []
         for level in np.unique(levels):
@@ -132,6 +133,16 @@ def _slot_grid(slot: Slot, crop: CropSpec) -> F32:
     points = np.stack([u, v, np.ones_like(u)], -1) @ square.T
     w = np.maximum(points[..., 2:], 0.05)
     return np.asarray(points[..., :2] / w, np.float32)
+
+
+def _spare(own: F32, reference: tuple[int, int], frame: tuple[int, int]) -> F32:
+    """What a smaller picture than the reference is forgiven: pixels of the reference that the crops never held.
+
+    `own` is reference pixels per crop pixel. Half the picture's size takes nothing from a slot that the crop shows at
+    half the reference's size.
+    """
+    smaller = float(np.sqrt(reference[0] * reference[1] / (frame[0] * frame[1])))
+    return np.asarray(np.clip(own, 1.0, max(1.0, smaller)), np.float32)
 
 
 def _ticks(count: int, margin: float) -> NDArray[np.float64]:

@@ -42,6 +42,7 @@ class Normalizer:
     ) -> None:
         self._size = layout.image_size
         self._settings = settings or NormalizeSettings()
+        self._margin = crop.margin
         self._sampler = SlotSampler(layout, crop)
         self._tracker = Tracker(layout, reference)
         self._packs = PacksPlane(layout, self._tracker.registrar.anchors)
@@ -105,7 +106,7 @@ class Normalizer:
         seen = packs.warp or warp
         registered = time.perf_counter()
         crops, inside, density = self._sampler.sample(frame.pixels, seen.homography, seen.lens)
-        saturated = saturated_share(crops)
+        saturated = saturated_share(crops, self._margin)
         cut = time.perf_counter()
         means, spreads = self._probes.read(frame.pixels, warp)
         lit = self._relit(crops, means, seen)

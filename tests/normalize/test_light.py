@@ -94,6 +94,15 @@ def test_what_is_saturated_is_reported_and_not_painted_white(normalizer: Normali
     assert inside.std() < 6, "no mottling where the sensor clips"
 
 
+def test_glare_beside_a_slot_does_not_hide_it(normalizer: Normalizer) -> None:
+    image = shelf().astype(float)
+    image[:58] = 255
+    image[:, :108] = 255
+    view = normalizer.normalize(frame(image.astype(np.uint8)))
+    assert isinstance(view, View)
+    assert view.quality.saturated[0] < 0.05
+
+
 def test_glare_in_the_commissioned_light_stays_white(normalizer: Normalizer) -> None:
     image = shelf().astype(float)
     image[60:220, 110:258] = 255
