@@ -1,4 +1,4 @@
-"""The simulator's commands: render datasets, serve the demo camera, write its commissioning."""
+"""The simulator's commands: render datasets, record days, serve the demo camera, write its commissioning."""
 
 from __future__ import annotations
 
@@ -17,7 +17,9 @@ from edge_runtime.simulator.dataset import Recipe, render_dataset
 from edge_runtime.simulator.demo import SEED, SIZE, commission, demo_day
 from edge_runtime.simulator.feed import WORST_FPS
 from edge_runtime.simulator.plans import BENCH_SEVERITIES
+from edge_runtime.simulator.record import record_day
 from edge_runtime.simulator.server import serve
+from edge_runtime.simulator.trading import store_day
 
 Number = TypeVar("Number", int, float)
 
@@ -29,6 +31,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if chosen.verb == "dataset":
             return _dataset(chosen)
+        if chosen.verb == "day":
+            day = store_day(chosen.seed, chosen.hours, tuple(chosen.size))
+            record_day(chosen.out, day, chosen.interval, day.length_s, _told)
+            return 0
         day = demo_day(chosen.seed, getattr(chosen, "speed", 1.0), tuple(chosen.size))
         if chosen.verb == "commission":
             commission(chosen.out, day)
@@ -69,12 +75,21 @@ def _parser() -> argparse.ArgumentParser:
     camera.add_argument("--fps", type=_within(float, WORST_FPS, 120.0), default=2.0)
     camera.add_argument("--speed", type=_within(float, 0.001, 1000.0), default=1.0, help="script seconds per second")
     camera.add_argument("--keep-running", action="store_true", help="do not end when stdin closes")
+    _day_arguments(verbs.add_parser("day", help="record hours of trade with their truth, for `replay --truth`"))
     technician = verbs.add_parser("commission", help="write the demo camera's layout.json and reference.jpg")
     technician.add_argument("--out", type=Path, required=True)
     for verb in (camera, technician):
         verb.add_argument("--seed", type=_within(int, 0, 2**63), default=SEED)
         verb.add_argument("--size", type=_SIDE, nargs=2, default=SIZE, metavar=("WIDTH", "HEIGHT"))
     return parser
+
+
+def _day_arguments(day: argparse.ArgumentParser) -> None:
+    day.add_argument("--out", type=Path, required=True)
+    day.add_argument("--seed", type=_within(int, 0, 2**63), required=True)
+    day.add_argument("--hours", type=_within(float, 0.05, 24.0), default=4.0)
+    day.add_argument("--interval", type=_within(float, 0.1, 3600.0), default=45.0, help="seconds between two pictures")
+    day.add_argument("--size", type=_SIDE, nargs=2, default=(960, 720), metavar=("WIDTH", "HEIGHT"))
 
 
 def _dataset_arguments(dataset: argparse.ArgumentParser) -> None:
@@ -121,7 +136,7 @@ def _dataset(chosen: argparse.Namespace) -> int:
 
 def _told(done: int, total: int) -> None:
     if sys.stderr.isatty() or done == total:
-        sys.stderr.write(f"\r{done}/{total} shelves" + ("\n" if done == total else ""))
+        sys.stderr.write(f"\r{done}/{total}" + ("\n" if done == total else ""))
 
 
 if __name__ == "__main__":

@@ -7,97 +7,27 @@ with other events from the same seed. Everything is a pure function of the seed 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
 
 from edge_runtime.records import State
-from edge_runtime.simulator.bay import Bay, Stock, StockLevel
+from edge_runtime.simulator.bay import Bay, StockLevel
 from edge_runtime.simulator.geometry import CameraPose, orbited
 from edge_runtime.simulator.light import Lighting
 from edge_runtime.simulator.plans import Capture
 from edge_runtime.simulator.render import Rendering, hidden_shares, render, truth
+from edge_runtime.simulator.script import Moment, Script, SlotTruth, StoreEvent, Walk
 from edge_runtime.simulator.shoppers import Occluder
 from edge_runtime.simulator.stocking import commissioned_stock, low_level, swapped
+
+__all__ = ["Day", "Moment", "Script", "SlotTruth", "StoreEvent", "Walk", "knocked"]
 
 _BEATS = {"sales": 5, "sold_out": 3, "restocked": 2, "shoppers": 3}
 """How often a day's script has what; every script also has one reset, one lamp, one bump and one dusk."""
 _WALK_S = 5.0
-
-
-@dataclass(frozen=True, slots=True)
-class StoreEvent:
-    """Something that happened."""
-
-    at_s: float
-    kind: str
-    """sale, restock, reset, shopper, lamp or bump."""
-    slot: str = ""
-    level: StockLevel | None = None
-    """What stands in the slot from now on."""
-    detail: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class SlotTruth:
-    """What a person who looks at the picture should say about a slot, and how much of it is hidden."""
-
-    state: State
-    covered: float
-    stock: State
-    """What stands there even if it is hidden."""
-
-
-@dataclass(frozen=True, slots=True)
-class Walk:
-    """A shopper who crosses the picture, stops in front of the shelf, and goes on."""
-
-    start_s: float
-    end_s: float
-    thing: Occluder
-    stops_at: float
-    """Share of the picture's width."""
-    leftwards: bool
-
-    def at(self, t: float) -> Occluder | None:
-        if not self.start_s <= t < self.end_s:
-            return None
-        part = (t - self.start_s) / (self.end_s - self.start_s)
-        enters, leaves = (1.25, -0.25) if self.leftwards else (-0.25, 1.25)
-        if part < 0.35:
-            x = enters + (self.stops_at - enters) * part / 0.35
-        elif part < 0.65:
-            x = self.stops_at
-        else:
-            x = self.stops_at + (leaves - self.stops_at) * (part - 0.65) / 0.35
-        return replace(self.thing, x=x, phase=8 * x if x != self.stops_at else 1.0)
-
-
-@dataclass(frozen=True, slots=True)
-class Script:
-    """One day's course, times from its own beginning."""
-
-    start: Mapping[str, StockLevel]
-    events: tuple[StoreEvent, ...]
-    walks: tuple[Walk, ...]
-    tube_off_s: float
-    tube_on_s: float
-    tube_side: float
-    dusk_s: float
-    bump_s: float
-    bumped: CameraPose
-
-
-@dataclass(frozen=True, slots=True)
-class Moment:
-    """All that decides one frame."""
-
-    stock: Stock
-    camera: CameraPose
-    light: Lighting
-    occluders: tuple[Occluder, ...]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -110,6 +40,8 @@ class Day:
     length_s: float = 60.0
     speed: float = 1.0
     """Script seconds per second."""
+    course: Callable[[Day, int], Script] | None = None
+    """Writes the script of the day with this number, a pure function; None: the minute of the demo."""
 
     def moment(self, t: float) -> Moment:
         """The state of the store `t` seconds after the beginning."""
@@ -158,8 +90,14 @@ class Day:
 
     def _light(self, script: Script, at: float) -> Lighting:
         light = self.commissioned.light
-        dusk = max(0.0, at - script.dusk_s) / (self.length_s - script.dusk_s)
+        dusk = max(0.0, at - script.dusk_s) / max(self.length_s - script.dusk_s, 1e-9) if at > script.dusk_s else 0.0
         light = replace(light, exposure_ev=light.exposure_ev - 0.7 * dusk, kelvin=light.kelvin - 250 * dusk)
+        if script.exposure_jitter_ev:
+            own = np.random.default_rng((self.seed, 11, int(at * 1000)))
+            drift = float(own.normal(0, script.exposure_jitter_ev))
+            light = replace(light, exposure_ev=light.exposure_ev + drift, kelvin=light.kelvin + 400 * drift)
+        if script.sun is not None and (outline := script.sun.at(at)):
+            light = replace(light, shadow=script.sun.depth, shadow_outline=outline)
         if script.tube_off_s <= at < script.tube_on_s:
             light = replace(
                 light,
@@ -173,6 +111,10 @@ class Day:
 
 @lru_cache(maxsize=16)
 def _script(day: Day, number: int) -> Script:
+    return (day.course or _demo_course)(day, number)
+
+
+def _demo_course(day: Day, number: int) -> Script:
     rng = np.random.default_rng((day.seed, 7, number))
     length = day.length_s
     start = _opening_stock(day)
@@ -195,7 +137,7 @@ def _script(day: Day, number: int) -> Script:
         float(rng.choice([0.0, math.pi])),
         0.55 * length,
         bump_s,
-        _bumped(rng, day),
+        knocked(rng, day),
     )
 
 
@@ -260,7 +202,7 @@ def _stock_events(
     return events
 
 
-def _bumped(rng: np.random.Generator, day: Day) -> CameraPose:
+def knocked(rng: np.random.Generator, day: Day) -> CameraPose:
     """A knock of 3 to 5 degrees, mostly sideways."""
     a, b = (float(s) for s in rng.choice([-1.0, 1.0], 2))
     camera = orbited(
