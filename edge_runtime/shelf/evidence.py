@@ -27,10 +27,17 @@ class EvidenceSettings:
     """Taken off each picture, so that a lasting slight doubt never becomes a change."""
     answered: float = 0.8
     """A picture whose reading is an answer counts at least this much for it, so that a lasting one wins in the end."""
+    least: float = 1.6
+    """Log ratio below which a picture speaks for no change at all: it must be five times as likely as the known answer."""
     doubtful: float = 0.15
     """Least weight of a picture in which something may stand in front."""
     threshold: float = 4.0
     """More than `clip - allowance` (one picture must not do), at most twice that (two sure ones must)."""
+    repeated: float = 0.08
+    """Weight of a sure picture that looks as the slot did when its known state was confirmed: no new evidence, and only
+    if the model insists for long is the known state itself in doubt. An unsure one then counts nothing."""
+    sure: float = 2.9
+    """Log ratio from which a picture is sure."""
     settle_s: float = 0.3
     """The pictures must span this long as well: at a high frame rate two pictures are one glance."""
 
@@ -59,12 +66,19 @@ class Evidence:
         self._began.clear()
 
     def update(
-        self, known: State | None, reading: SlotReading, clear: float, at: float, monotonic_s: float
+        self,
+        known: State | None,
+        reading: SlotReading,
+        clear: float,
+        at: float,
+        monotonic_s: float,
+        novelty: float = 1.0,
     ) -> Change | None:
         """Add one picture; the change, once it is certain.
 
-        `clear` is 1 where surely nothing stands in front, 0 where that is doubtful. With nothing known yet each answer
-        is weighed against the best of the others, so that the first answer needs as much evidence as a change.
+        `clear` is 1 where surely nothing stands in front, 0 where that is doubtful; `novelty` is 0 where the slot looks
+        as when its known state was confirmed, 1 where it looks different. With nothing known yet each answer is weighed
+        against the best of the others, so that the first answer needs as much evidence as a change.
         """
         weight = min(1.0, max(self._settings.doubtful, clear))
         scores = reading.scores
@@ -74,6 +88,8 @@ class Evidence:
                 continue
             against = logs[known] if known is not None else max(logs[s] for s in ANSWERS if s is not state)
             step = self._step(logs[state] - against, weight, reading.state is state)
+            if step > 0.0 and known is not None:
+                step *= self._worth(logs[state] - against, novelty)
             self._add(state, step, at, monotonic_s)
         # Sums are capped, so two answers may stand at the threshold at once: then the newest picture decides.
         best = max(ANSWERS, key=lambda state: (self._sums[state], logs[state]))
@@ -84,6 +100,12 @@ class Evidence:
             return None
         self.clear()
         return Change(best, began)
+
+    def _worth(self, ratio: float, novelty: float) -> float:
+        """Share of a step that counts against a known answer."""
+        if ratio < self._settings.least:
+            return 0.0
+        return max(novelty, self._settings.repeated if ratio >= self._settings.sure else 0.0)
 
     def _step(self, ratio: float, weight: float, answered: bool) -> float:
         limits = self._settings

@@ -30,11 +30,14 @@ from edge_runtime.records import (
 from edge_runtime.shelf.evidence import Evidence, EvidenceSettings
 from edge_runtime.shelf.reading import BLOCKED, UNSURE, read_slots
 from edge_runtime.shelf.sight import Sight, SightSettings
+from edge_runtime.shelf.witness import NOTHING_KNOWN, Sighting, Witness, WitnessSettings
 
 STARTING = "starting"
 """Reason of a slot that has not had a sure picture yet."""
 IN_SIGHT = "ok"
 """What a `camera` event calls a view that can be used."""
+_RECOGNISED = 0.5
+"""Novelty below which a slot looks as it did when its known state was confirmed."""
 _FRESH = 0.3
 """Weight of the newest picture in the published confidence."""
 
@@ -43,6 +46,10 @@ _FRESH = 0.3
 class TrackerSettings:
     evidence: EvidenceSettings = field(default_factory=EvidenceSettings)
     sight: SightSettings = field(default_factory=SightSettings)
+    witness: WitnessSettings | None = field(default_factory=WitnessSettings)
+    """None: pixels are not compared."""
+    passing_s: float = 15.0
+    """What stands still before a slot for longer than this is not a shopper who walks by."""
 
 
 def event_id(frame: Frame, kind: str, slot: str, was: str, now: str) -> str:
@@ -60,10 +67,13 @@ def make_event(frame: Frame, kind: str, slot: str, was: str, now: str, confidenc
 class _SlotTracker:
     """One slot over time."""
 
-    __slots__ = ("_confidence", "_evidence", "_first", "_known", "_sight", "_since", "_slot")
+    __slots__ = ("_confidence", "_evidence", "_first", "_known", "_passing_s", "_sight", "_since", "_slot", "_still_s")
 
     def __init__(self, slot: Slot, settings: TrackerSettings, remembered: SlotStatus | None) -> None:
         self._slot = slot
+        self._passing_s = settings.passing_s
+        self._still_s: float | None = None
+        """Monotonic time since which the slot looks the same."""
         self._evidence = Evidence(settings.evidence)
         self._sight = Sight(settings.sight)
         self._known: State | None = None
@@ -74,21 +84,30 @@ class _SlotTracker:
             self._known = remembered.state
             self._confidence, self._since = remembered.confidence, remembered.since
 
-    def observe(self, reading: SlotReading, frame: Frame, telling: bool, limit: float) -> Iterator[Event]:
+    @property
+    def known(self) -> State | None:
+        """The last certain answer."""
+        return self._known
+
+    def observe(
+        self, reading: SlotReading, frame: Frame, telling: bool, limit: float, sighting: Sighting
+    ) -> Iterator[Event]:
         """Take one reading. `telling` is False where the whole view, not this slot, is the matter; `limit` is the
         probability at which a slot counts as blocked."""
         known = self._known
         if known is None:
             self._begin(reading, frame)
         weighable = reading.state in ANSWERS or reading.reason == UNSURE
-        if weighable and self._weigh(reading, frame, limit) and known is not None:
+        if weighable and self._weigh(reading, frame, limit, sighting) and known is not None:
             yield self._event(frame, "slot", known, self._known or known, self._since)
-        if reading.state in ANSWERS:
-            if self._sight.see() and self._sight.hidden is not None and reading.state is self._known:
-                was, told = self._sight.hidden[0], self._sight.told
+        recognised = known is not None and reading.reason == UNSURE and sighting.novelty < _RECOGNISED
+        if reading.state in ANSWERS or recognised:
+            told = self._sight.told
+            was = self._sight.hidden[0] if self._sight.hidden is not None else ""
+            if self._sight.see() and was and (recognised or reading.state is self._known):
                 self._sight.show()
                 if told:
-                    yield self._event(frame, "sight", was, reading.state, frame.captured_at)
+                    yield self._event(frame, "sight", was, self._known or reading.state, frame.captured_at)
         elif self._sight.miss(frame, reading.state, reading.reason, telling and known is not None):
             self._evidence.clear()
             yield self._event(frame, "sight", known or State.UNKNOWN, reading.state, self._sight.since)
@@ -102,10 +121,15 @@ class _SlotTracker:
             return SlotStatus(slot.id, slot.sku, self._first, self._confidence, self._since, reason)
         return SlotStatus(slot.id, slot.sku, self._known, self._confidence, self._since)
 
-    def _weigh(self, reading: SlotReading, frame: Frame, limit: float) -> bool:
+    def _weigh(self, reading: SlotReading, frame: Frame, limit: float, sighting: Sighting) -> bool:
         """Add the picture to the evidence; True if the known answer changed with it."""
+        now_s = frame.captured_monotonic_s
+        if self._still_s is None or not sighting.still:
+            self._still_s = now_s
         clear = 1.0 - 2.0 * reading.scores[BLOCKED] / max(limit, 1e-6)
-        change = self._evidence.update(self._known, reading, clear, frame.captured_at, frame.captured_monotonic_s)
+        if now_s - self._still_s >= self._passing_s:
+            clear = 1.0
+        change = self._evidence.update(self._known, reading, clear, frame.captured_at, now_s, sighting.novelty)
         if change is not None:
             self._known, self._since = change.state, change.began
             self._confidence = reading.scores[change.state]
@@ -142,6 +166,7 @@ class ShelfTracker:
         self._layout = layout
         self._slots = tuple(_SlotTracker(slot, settings, before.get((slot.id, slot.sku))) for slot in layout.slots)
         self._view = Sight(settings.sight)
+        self._witness = Witness(len(layout.slots), settings.witness) if settings.witness else None
         self.thresholds = thresholds
         """Of the model in charge; set it between two frames when the model changes."""
 
@@ -157,9 +182,28 @@ class ShelfTracker:
         readings = read_slots(self._layout, view, scores, self.thresholds)
         events = list(self._observe_view(view))
         telling = isinstance(view, View) and scores is not None
-        for slot, reading in zip(self._slots, readings, strict=True):
-            events.extend(slot.observe(reading, frame, telling, self.thresholds.blocked))
+        sightings = self._compare(view)
+        for number, (slot, reading) in enumerate(zip(self._slots, readings, strict=True)):
+            known = slot.known
+            events.extend(slot.observe(reading, frame, telling, self.thresholds.blocked, sightings[number]))
+            self._remember(number, known, slot.known, reading, sightings[number])
         return readings, tuple(slot.status(frame) for slot in self._slots), tuple(events)
+
+    def _compare(self, view: View | Unusable) -> Sequence[Sighting]:
+        if self._witness is None or isinstance(view, Unusable):
+            return [NOTHING_KNOWN] * len(self._slots)
+        return self._witness.compare(view.crops, view.registration.moved)
+
+    def _remember(
+        self, number: int, before: State | None, known: State | None, reading: SlotReading, sighting: Sighting
+    ) -> None:
+        """Keep how the slot looks, if this picture shows it in the state that is known."""
+        if self._witness is None or known is None or reading.scores.get(BLOCKED, 1.0) > 0.5 * self.thresholds.blocked:
+            return
+        if known is not before:
+            self._witness.learn(number)
+        elif reading.state is known or sighting.novelty < _RECOGNISED:
+            self._witness.follow(number)
 
     def _observe_view(self, view: View | Unusable) -> Iterator[Event]:
         if isinstance(view, Unusable):

@@ -79,3 +79,36 @@ def test_a_person_gets_a_sentence(run: Run, site: Site, stills: Path) -> None:
     ran = run("replay", stills, "--layout", site.layout, "--model", site.bundle)
     assert "-> empty" in ran.out
     assert "20 frames, 20 usable" in ran.out
+
+
+def truth_of(stills: Path) -> Path:
+    """What the stills show, written beside them."""
+    path = stills.parent / "truth.csv"
+    rows = ["frame,condition,severity,slot,state,covered"]
+    for number in range(20):
+        for slot in ("r0s0", "r1s2"):
+            state = "empty" if slot == "r1s2" and number >= 8 else "stocked"
+            rows.append(f"{number:03d},day,0,{slot},{state},0")
+    path.write_text("\n".join(rows) + "\n")
+    return path
+
+
+def test_with_the_truth_the_summary_says_how_well_the_day_was_told(run: Run, site: Site, stills: Path) -> None:
+    call = ("replay", stills, "--layout", site.layout, "--model", site.bundle, "--truth", truth_of(stills))
+    *events, last = run(*call, "--json").lines
+    summary = last["summary"]
+    told = [event for event in events if event["slot"] in ("r0s0", "r1s2")]
+    assert summary["events_by_kind"].get("slot", 0) >= len(told) > 0
+    assert 0.0 < summary["availability"] <= 1.0
+    day = summary["day"]
+    assert (day["captures"], day["captures_without_truth"], day["events_true"]) == (20, 0, 1)
+    assert day["event_recall"] == 1.0
+    assert 1 <= day["captures_to_detect_median"] <= 10
+    assert "event recall" in run(*call).out
+
+
+def test_a_truth_that_is_none_is_told(run: Run, site: Site, stills: Path, tmp_path: Path) -> None:
+    (tmp_path / "truth.csv").write_text("nothing")
+    ran = run("replay", stills, "--layout", site.layout, "--model", site.bundle, "--truth", tmp_path / "truth.csv")
+    assert ran.code not in (0, 2)
+    assert "truth.csv" in ran.err

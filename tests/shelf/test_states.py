@@ -65,10 +65,16 @@ def test_a_lasting_doubt_is_unknown_not_a_change() -> None:
     assert scene.statuses[0].reason == "unsure" and scene.changes() == []
 
 
-def test_a_lasting_answer_wins_in_the_end_however_weak() -> None:
+def test_a_lasting_answer_wins_once_it_is_five_times_as_likely() -> None:
     scene = settled()
-    published = scene.show(*[(0.35, 0.65, 0.0)] * 6)
-    assert published[:3] == [S] * 3 and published[-1] is L
+    published = scene.show(*[(0.15, 0.85, 0.0)] * 6)
+    assert published[:2] == [S] * 2 and published[-1] is L
+
+
+def test_a_lasting_answer_that_is_hardly_likelier_is_no_event_but_lowers_the_confidence() -> None:
+    scene = settled()
+    assert set(scene.show(*[(0.35, 0.65, 0.0)] * 60)) == {S}
+    assert scene.events == [] and scene.statuses[0].confidence < 0.5
 
 
 def test_a_shopper_at_the_edge_of_a_slot_is_not_an_empty_shelf() -> None:
