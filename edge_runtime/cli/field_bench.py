@@ -110,7 +110,7 @@ def _progress(done: int, total: int) -> None:
 
 
 def _record(bench: Bench) -> dict[str, object]:
-    from edge_runtime.workshop.field_bench.record import row_record, standing_record, summary_record
+    from edge_runtime.workshop.field_bench.record import analysis_record, row_record, standing_record, summary_record
 
     truths, model = bench.benched.truths, bench.model
     return {
@@ -122,6 +122,7 @@ def _record(bench: Bench) -> dict[str, object]:
         "unread": list(bench.benched.unread.values()),
         "rows": [row_record(row) for row in bench.rows],
         "summary": summary_record(bench.summary),
+        "analysis": analysis_record(bench.analysis),
         "baselines": [standing_record(one) for one in bench.standings],
     }
 
@@ -137,7 +138,8 @@ def _say(bench: Bench) -> None:
     )
     worse = sum(harmed(row) for row in bench.rows)
     say(f"{worse} of {len(bench.rows)} conditions got worse" + (", first:" if worse else "; least accurate first:"))
-    say(table(_HEADER, [_cells(row) for row in bench.rows]))
+    red = {_cells(row)[0]: "red" for row in bench.rows if harmed(row)}
+    say(table(_HEADER, [_cells(row) for row in bench.rows], red))
     if bench.standings:
         say()
         say(table(_STANDING, [_standing(one) for one in bench.standings]))
@@ -188,12 +190,18 @@ def _mark(mark: Mark) -> Sequence[str]:
     told = {None: "not measured", True: "met", False: "missed"}[mark.met]
     unit = f" {mark.unit}".rstrip()
     digits = 1 if mark.unit else 2
-    here = "-" if math.isnan(mark.value) else f"{mark.value:.{digits}f}{unit}"
+    here = f"{_plain(mark.value, digits)}{'' if math.isnan(mark.value) else unit}"
+    if not math.isnan(mark.figure.low):
+        here += f" ({_plain(mark.figure.low, digits)}..{_plain(mark.figure.high, digits)})"
     return mark.name, here, f"{'>=' if mark.at_least else '<='} {mark.mark:g}{unit}", told
 
 
+def _plain(value: float, digits: int) -> str:
+    return "-" if math.isnan(value) else f"{round(value, digits) + 0.0:.{digits}f}"
+
+
 def _percent(value: float) -> str:
-    return "-" if math.isnan(value) else f"{100 * value + 0.0:.1f}"
+    return _plain(100 * value, 1)
 
 
 def _range(interval: Interval) -> str:
@@ -201,4 +209,4 @@ def _range(interval: Interval) -> str:
 
 
 def _ratio(value: float) -> str:
-    return "-" if math.isnan(value) else f"{value:.2f}"
+    return _plain(value, 2)

@@ -153,6 +153,7 @@ def test_json_is_one_object_with_rows_summary_and_baselines(run: Run, drawn: Pat
     assert none["lab_harm"] == none["worst_harm"] == 0
     assert ours["lab"] == line["summary"]["lab_with"]
     assert none["lab"] == line["summary"]["lab_without"]
+    assert set(line["analysis"]) == {"confusion_lab", "confusion_field", "reasons", "products"}
     harms = [row["harm"] for row in line["rows"]]
     assert sorted((harm for harm in harms if harm > 0), reverse=True) == harms[: sum(harm > 0 for harm in harms)]
     alone = run("field-bench", drawn, "--model", bundle, "--json").lines[0]

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from edge_runtime.records import ModelId
+from edge_runtime.workshop.field_bench.analysis import Analysis, analyse
 from edge_runtime.workshop.field_bench.contenders import BASELINES, OURS, RAW, Contender
 from edge_runtime.workshop.field_bench.run import Benched
 from edge_runtime.workshop.field_bench.summary import Standing, Summary, standing_of, summarize
@@ -24,6 +25,7 @@ class Bench:
     """Ours against the raw crops."""
     rows: tuple[Row, ...]
     summary: Summary
+    analysis: Analysis
     standings: tuple[Standing, ...]
     """Every contender, the raw crops first and ours last; empty without baselines."""
 
@@ -40,7 +42,7 @@ def conclude(dataset: str, model: ModelId, benched: Benched, taking_part: Sequen
     rows = rows_of(comparison)
     beside = len(taking_part) > len(contenders(baselines=False))
     standings = tuple(_standing(one, benched) for one in taking_part) if beside else ()
-    return Bench(dataset, model, benched, comparison, rows, summarize(comparison, rows), standings)
+    return Bench(dataset, model, benched, comparison, rows, summarize(comparison, rows), analyse(comparison), standings)
 
 
 def _standing(one: Contender, benched: Benched) -> Standing:

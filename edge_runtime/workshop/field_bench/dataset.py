@@ -86,6 +86,7 @@ def truths_of(shelves: Sequence[BenchShelf]) -> Truths:
         frame=np.array([frames[shelf.picture(row.frame)] for _, shelf, row in rows], np.int32),
         cell=np.array([cells[row.condition, row.severity] for _, _, row in rows], np.int32),
         slot=np.array([places[number][row.slot] for number, _, row in rows], np.int32),
+        sku=np.array([shelf.layout.slots[places[number][row.slot]].sku for number, shelf, row in rows], np.str_),
         state=np.array([STATES.index(row.state) for _, _, row in rows], np.int8),
     )
 

@@ -40,14 +40,19 @@ def picture(pixels: Image, told: str) -> str:
     return f'<img {size} alt="{escape(told)}" src="data:image/jpeg;base64,{text}">'
 
 
+def number(value: float, digits: int) -> str:
+    """With a real minus sign, never -0; a dash where nothing was measured."""
+    return "–" if math.isnan(value) else f"{round(value, digits) + 0.0:.{digits}f}".replace("-", "−")
+
+
 def percent(value: float, digits: int = 1) -> str:
-    """A share as per cent; a dash where nothing was measured."""
-    return "–" if math.isnan(value) else f"{100 * value + 0.0:.{digits}f}".replace("-0.0", "0.0")
+    """A share as per cent."""
+    return number(100 * value, digits)
 
 
 def ratio(value: float) -> str:
-    """A ratio with two digits; a dash where nothing was measured."""
-    return "–" if math.isnan(value) else f"{value + 0.0:.2f}"
+    """A ratio with two digits."""
+    return number(value, 2)
 
 
 def with_range(interval: Interval) -> str:

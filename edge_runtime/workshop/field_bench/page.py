@@ -77,6 +77,7 @@ def render_page(bench: Bench, shelves: tuple[BenchShelf, ...], part: ModelPart) 
             sections.baselines_section(bench),
             sections.by_severity_section(bench),
             sections.confidence_section(bench),
+            sections.analysis_section(bench),
             _pictures(bench, booth),
             _gallery(bench, booth),
             sections.method(bench),

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from edge_runtime.records import ANSWERS, Image, Layout, Outcome, State, Unusable, View
 from edge_runtime.web.annotate import Tag, draw_slots
-from edge_runtime.workshop.field_bench.table import Comparison, Row, harmed
+from edge_runtime.workshop.field_bench.table import FIELD_UP_TO, Comparison, Row, harmed
 
 PANE_WIDTH, SMALL_WIDTH = 440, 300
 WORST_SHOWN, HARMED_SHOWN = 4, 3
@@ -48,8 +48,9 @@ def choose_frames(comparison: Comparison, rows: Sequence[Row]) -> tuple[Chosen, 
     taken = {one.row.key for one in worse}
     weak = sorted((row for row in field if row.key not in taken), key=lambda row: row.with_.value)[:WORST_SHOWN]
     least = [Chosen("least accurate", row, _least_right(comparison, row)) for row in weak]
-    lost = sorted((row for row in rows if row.severity > 3), key=lambda row: row.with_.value)[:1]
-    hopeless = [Chosen("least accurate of all", row, _least_right(comparison, row)) for row in lost]
+    far = [row for row in rows if row.severity > FIELD_UP_TO and row.key not in taken]
+    lost = sorted(far, key=lambda row: row.with_.value)[:1]
+    hopeless = [Chosen("least accurate where much is lost", row, _least_right(comparison, row)) for row in lost]
     taken |= {one.row.key for one in least}
     gained = sorted((row for row in field if row.key not in taken), key=lambda row: -row.gain.value)[:1]
     good = [Chosen("most recovered", row, _most_gained(comparison, row)) for row in gained]

@@ -9,8 +9,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from edge_runtime.workshop.field_bench.analysis import Analysis, Confusion
 from edge_runtime.workshop.field_bench.summary import Class, Mark, Standing, Summary, marks_of
 from edge_runtime.workshop.field_bench.table import Interval, Row
+from edge_runtime.workshop.field_bench.verdicts import STATES
 
 Record = dict[str, object]
 _CLASSES = ("stocked", "low", "empty")
@@ -78,6 +80,7 @@ def summary_record(summary: Summary) -> Record:
         "ece_lab": _percent(s.ece_lab),
         "ece_field": _percent(s.ece_field),
         "label_free_error": _percent(s.label_free_error),
+        "label_free_sampling": _percent(s.label_free_sampling),
         "registered_field": _share(s.registered_field),
         "classes_lab": _classes(s.classes_lab),
         "classes_field": _classes(s.classes_field),
@@ -105,6 +108,32 @@ def standing_record(standing: Standing) -> Record:
     }
 
 
+def analysis_record(analysis: Analysis) -> Record:
+    """Where the errors are: confusion as true state -> said state -> slots, reasons, and the weakest products."""
+    return {
+        "confusion_lab": _confusion(analysis.lab),
+        "confusion_field": _confusion(analysis.field),
+        "reasons": [
+            {"reason": one.reason, "field": one.field, "lost": one.lost, "would_be_errors": one.would_be_errors}
+            for one in analysis.reasons
+        ],
+        "products": [
+            {
+                "sku": one.sku,
+                "n": one.slots,
+                "right": _share(one.right),
+                "wrong": one.wrong,
+                "unanswered": one.unanswered,
+            }
+            for one in analysis.products
+        ],
+    }
+
+
+def _confusion(table: Confusion) -> Record:
+    return {true: dict(zip(STATES, row, strict=True)) for true, row in zip(_CLASSES, table, strict=True)}
+
+
 def cell_name(cell: tuple[str, int] | None) -> str:
     """`store S3`; a dash for none."""
     return "-" if cell is None else f"{cell[0]} S{cell[1]}" if cell[1] else cell[0]
@@ -114,6 +143,7 @@ def _mark(mark: Mark) -> Record:
     return {
         "name": mark.name,
         "value": _number(mark.value, 4),
+        "interval": [_number(mark.figure.low, 4), _number(mark.figure.high, 4)],
         "mark": mark.mark,
         "at_least": mark.at_least,
         "met": mark.met,

@@ -19,7 +19,7 @@ from edge_runtime.records import CropSpec, Frame, Image, Outcome, RegistrationSt
 from edge_runtime.shelf.reading import read_slots
 from edge_runtime.workshop.field_bench.contenders import Contender
 from edge_runtime.workshop.field_bench.dataset import BenchShelf, truths_of
-from edge_runtime.workshop.field_bench.verdicts import NO_GUESS, STATES, UNKNOWN, Said, Truths
+from edge_runtime.workshop.field_bench.verdicts import NO_GUESS, REASON_TYPE, STATES, UNKNOWN, UNREADABLE, Said, Truths
 
 CONFIDENCE_DIGITS = 6
 """As `infer` prints it, so that whoever scores its lines gets the same bins."""
@@ -116,6 +116,7 @@ class _Sheet:
                 state=np.full(rows, UNKNOWN, np.int8),
                 confidence=np.zeros(rows),
                 best=np.full(rows, NO_GUESS, np.int8),
+                reason=np.full(rows, UNREADABLE, REASON_TYPE),
                 registered=np.zeros(frames, np.bool_),
                 relit=np.zeros(frames, np.bool_),
             )
@@ -126,6 +127,7 @@ class _Sheet:
         said = self.said
         said.state[rows] = [STATES.index(outcome.readings[slot].state) for slot in slots]
         said.confidence[rows] = [round(outcome.readings[slot].confidence, CONFIDENCE_DIGITS) for slot in slots]
+        said.reason[rows] = [outcome.readings[slot].reason for slot in slots]
         if outcome.scores is not None:
             said.best[rows] = outcome.scores.probabilities[slots].argmax(1)
         said.registered[frame] = outcome.view.registration.status is RegistrationStatus.OK

@@ -6,13 +6,14 @@ import math
 from html import escape
 
 from edge_runtime.workshop.field_bench import svg
+from edge_runtime.workshop.field_bench.analysis import Confusion
 from edge_runtime.workshop.field_bench.bench import Bench
 from edge_runtime.workshop.field_bench.contenders import OURS
-from edge_runtime.workshop.field_bench.markup import percent, ratio, table, tag, with_range
+from edge_runtime.workshop.field_bench.markup import number, percent, ratio, table, tag, with_range
 from edge_runtime.workshop.field_bench.record import cell_name
 from edge_runtime.workshop.field_bench.summary import Class, Mark, bins_of, by_severity, is_field, marks_of
 from edge_runtime.workshop.field_bench.table import Row, harmed
-from edge_runtime.workshop.field_bench.verdicts import LAB
+from edge_runtime.workshop.field_bench.verdicts import LAB, STATES
 
 _ROW = (
     "condition", "frames", "raw", "with the runtime", "GR", "covered", "answered", "low", "empty: recall / precision",
@@ -120,7 +121,7 @@ def confidence_section(bench: Bench) -> str:
     }
     s = bench.summary
     told = f"ECE-15: lab {percent(s.ece_lab, 2)} %, S1–S3 {percent(s.ece_field, 2)} %. The area of a dot is its share of the answers."
-    error = f"Mean confidence of the answers against how many were right: off by {percent(s.label_free_error, 2)} points on average over lab and S1–S3."
+    error = f"Mean confidence of the answers against how many were right: off by {percent(s.label_free_error, 2)} points on average over lab and S1–S3; so few slots alone would cause {percent(s.label_free_sampling, 2)}."
     return (
         tag("h2", "Does the confidence mean what it says?")
         + '<div class="pair">'
@@ -171,21 +172,73 @@ def method(bench: Bench) -> str:
     return tag("h2", "How it is measured") + tag("ul", "".join(tag("li", escape(line)) for line in told), class_="soft")
 
 
+def analysis_section(bench: Bench) -> str:
+    """Which state is taken for which, why nothing was answered, and which products fail."""
+    a = bench.analysis
+    matrices = "".join(
+        tag("figure", tag("h3", name) + _confusion(t)) for name, t in (("Lab", a.lab), ("S1–S3", a.field))
+    )
+    reasons = [
+        (
+            "",
+            (
+                escape(one.reason.replace("_", " ") or "none given"),
+                str(one.field),
+                str(one.lost),
+                str(one.would_be_errors),
+            ),
+        )
+        for one in a.reasons
+    ]
+    products = [
+        ("", (escape(one.sku), str(one.slots), percent(one.right), str(one.wrong), str(one.unanswered)))
+        for one in a.products
+    ]
+    return (
+        tag("h2", "Where the errors are")
+        + tag("div", matrices, class_="pair")
+        + '<div class="pair">'
+        + tag(
+            "figure",
+            tag("h3", "Why nothing was answered")
+            + table(("reason", "lab, S1–S3", "S5", "would have been wrong"), reasons)
+            + tag("figcaption", "Slots whose truth is not blocked. In the last column abstaining was right."),
+        )
+        + tag(
+            "figure",
+            tag("h3", "The products that fail most")
+            + table(("product", "slots", "right, %", "wrong", "not answered"), products)
+            + tag("figcaption", "Lab and S1–S3."),
+        )
+        + "</div>"
+    )
+
+
+def _confusion(counted: Confusion) -> str:
+    rows = []
+    for true, row in enumerate(counted):
+        cells = [STATES[true]]
+        for said, slots in enumerate(row):
+            cells.append(f"<b>{slots}</b>" if said == true else str(slots) if slots else "–")
+        rows.append(("", cells))
+    return table(("truth \\ said", *STATES), rows)
+
+
 def _tile(mark: Mark) -> str:
     kind = {None: "", True: "met", False: "missed"}[mark.met]
     unit = {"%": " %", "points": " points", "": ""}[mark.unit]
-    value = (
-        "not measured"
-        if math.isnan(mark.value)
-        else f"{mark.value + 0.0:.{1 if mark.unit else 2}f}".replace("-0.0", "0.0")
-    )
-    sign = {None: "", True: "✓ met", False: "✗ missed"}[mark.met]
-    wanted = f"mark {'≥' if mark.at_least else '≤'} {mark.mark:g}{unit}"
+    digits = 1 if mark.unit else 2
+    value = f"{number(mark.value, digits)}<small>{unit}</small>" if kind else "not measured"
+    sign = {None: "", True: "✓ met, ", False: "✗ missed, "}[mark.met]
+    wanted = f"{sign}mark {'≥' if mark.at_least else '≤'} {mark.mark:g}{unit}"
+    low, high = mark.figure.low, mark.figure.high
+    spread = "" if math.isnan(low) else f"95 %: {number(low, digits)} to {number(high, digits)}"
     return tag(
         "div",
         tag("span", escape(mark.name))
-        + tag("b", value + (f"<small>{unit}</small>" if kind else ""), class_="" if kind else "none")
-        + tag("span", escape(f"{sign}, {wanted}" if sign else wanted), class_="verdict"),
+        + tag("b", value, class_="" if kind else "none")
+        + tag("span", escape(wanted), class_="verdict")
+        + tag("span", spread),
         class_=f"tile {kind}".strip(),
     )
 

@@ -53,6 +53,8 @@ class Summary:
     ece_field: float
     label_free_error: float
     """Mean absolute error of the label-free accuracy estimate over the rows of the field and the lab."""
+    label_free_sampling: float
+    """The part of it that the number of slots alone would cause."""
     registered_field: float
     classes_lab: tuple[Class, Class, Class]
     classes_field: tuple[Class, Class, Class]
@@ -63,11 +65,15 @@ class Mark:
     """What a figure should be."""
 
     name: str
-    value: float
+    figure: Interval
     mark: float
     at_least: bool
     unit: str
     """`%`, `points` or empty."""
+
+    @property
+    def value(self) -> float:
+        return self.figure.value
 
     @property
     def met(self) -> bool | None:
@@ -132,6 +138,7 @@ def summarize(comparison: Comparison, rows: Sequence[Row]) -> Summary:
         ece_lab=calibration_error(bins_of(comparison, LAB.__eq__)),
         ece_field=calibration_error(bins_of(comparison, is_field)),
         label_free_error=mean([abs(r.estimated - r.plain) for r in rows if r.of_field or r.key == LAB]),
+        label_free_sampling=mean([_sampling_error(r) for r in rows if r.of_field or r.key == LAB]),
         registered_field=mean([row.registered for row in rows if row.of_field]),
         classes_lab=_classes(comparison, LAB.__eq__),
         classes_field=_classes(comparison, is_field),
@@ -141,16 +148,16 @@ def summarize(comparison: Comparison, rows: Sequence[Row]) -> Summary:
 def marks_of(s: Summary) -> tuple[Mark, ...]:
     """The marks of the field bench (per cent and points as 0..100), in the order in which they are told."""
     return (
-        Mark("lab", 100 * s.lab_with.value, 99.0, True, "%"),
-        Mark("harm on lab", 100 * s.lab_harm.value, 0.1, False, "points"),
-        Mark("store mix S3", 100 * s.store_with.value, 97.0, True, "%"),
-        Mark("store mix S3, coverage", 100 * s.store_coverage, 97.0, True, "%"),
-        Mark("gap recovered, mean S1-S3", s.gap_mean.value, 0.95, True, ""),
-        Mark("gap recovered, worst", s.gap_worst.value, 0.80, True, ""),
-        Mark("S5: abstains on would-be errors", 100 * s.lost_abstained, 99.0, True, "%"),
-        Mark("calibration error, lab", 100 * s.ece_lab, 1.0, False, "%"),
-        Mark("calibration error, field", 100 * s.ece_field, 3.0, False, "%"),
-        Mark("label-free estimate, error", 100 * s.label_free_error, 2.0, False, "points"),
+        Mark("lab", _hundred(s.lab_with), 99.0, True, "%"),
+        Mark("harm on lab", _hundred(s.lab_harm), 0.1, False, "points"),
+        Mark("store mix S3", _hundred(s.store_with), 97.0, True, "%"),
+        Mark("store mix S3, coverage", _alone(100 * s.store_coverage), 97.0, True, "%"),
+        Mark("gap recovered, mean S1-S3", s.gap_mean, 0.95, True, ""),
+        Mark("gap recovered, worst", s.gap_worst, 0.80, True, ""),
+        Mark("S5: abstains on would-be errors", _alone(100 * s.lost_abstained), 99.0, True, "%"),
+        Mark("calibration error, lab", _alone(100 * s.ece_lab), 1.0, False, "%"),
+        Mark("calibration error, field", _alone(100 * s.ece_field), 3.0, False, "%"),
+        Mark("label-free estimate, error", _alone(100 * s.label_free_error), 2.0, False, "points"),
     )
 
 
@@ -249,3 +256,17 @@ def _over(values: Floats, cells: Mask) -> Floats:
 
 def _turned(figure: Interval) -> Interval:
     return Interval(-figure.value, -figure.high, -figure.low)
+
+
+def _hundred(figure: Interval) -> Interval:
+    return Interval(100 * figure.value, 100 * figure.low, 100 * figure.high)
+
+
+def _alone(value: float) -> Interval:
+    return Interval(value, NAN, NAN)
+
+
+def _sampling_error(row: Row) -> float:
+    """What so few answers would be off by on average if the estimate were the truth: the mean of a half normal."""
+    answers = row.coverage * row.slots
+    return float(np.sqrt(2 / np.pi * row.estimated * (1 - row.estimated) / answers)) if answers else NAN

@@ -16,6 +16,8 @@ ANSWERED = len(ANSWERS)
 """Codes below this are answers."""
 BLOCKED, UNKNOWN = STATES.index("blocked"), STATES.index("unknown")
 NO_GUESS = -1
+REASON_TYPE = "<U32"
+UNREADABLE = "unreadable"
 
 LAB = ("lab", 0)
 
@@ -36,6 +38,8 @@ class Truths:
     """(n,) place in `cells`."""
     slot: NDArray[np.int32]
     """(n,) place in the layout of the shelf."""
+    sku: NDArray[np.str_]
+    """(n,) product of the slot."""
     state: NDArray[np.int8]
     """(n,) code of the true state, never UNKNOWN."""
 
@@ -58,6 +62,8 @@ class Said:
     """(n,) calibrated confidence of what was said."""
     best: NDArray[np.int8]
     """(n,) the most probable of the three answers, whatever was said; NO_GUESS where nothing was computed."""
+    reason: NDArray[np.str_]
+    """(n,) why it was blocked or unknown; empty for an answer."""
     registered: NDArray[np.bool_]
     """(f,) the reference was found in the frame."""
     relit: NDArray[np.bool_]

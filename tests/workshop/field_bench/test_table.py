@@ -25,9 +25,9 @@ def _told(row: Row) -> list[float]:
 def test_the_order_of_the_rows_changes_nothing(bench: tuple[Truths, Said, Said], seed: int) -> None:
     truths, ours, raw = bench
     order = np.random.default_rng(seed).permutation(len(truths))
-    columns = ("shelf", "frame", "cell", "slot", "state")
+    columns = ("shelf", "frame", "cell", "slot", "sku", "state")
     shuffled = replace(truths, **{name: getattr(truths, name)[order] for name in columns})
-    told = ("state", "confidence", "best")
+    told = ("state", "confidence", "best", "reason")
     moved = [replace(said, **{name: getattr(said, name)[order] for name in told}) for said in (ours, raw)]
     before = {row.key: row for row in rows_of(Comparison(truths, ours, raw, resamples=50))}
     after = {row.key: row for row in rows_of(Comparison(shuffled, *moved, resamples=50))}

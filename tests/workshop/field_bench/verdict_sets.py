@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from edge_runtime.workshop.field_bench.verdicts import NO_GUESS, STATES, UNKNOWN, Said, Truths
+from edge_runtime.workshop.field_bench.verdicts import NO_GUESS, REASON_TYPE, STATES, UNKNOWN, Said, Truths
 
 CELLS = (("lab", 0), ("yaw", 1), ("yaw", 5), ("store", 3))
 SLOTS = 6
@@ -26,6 +26,7 @@ def make_truths(frames: list[tuple[int, int]], states: NDArray[np.int8]) -> Trut
         cell=columns[:, 1],
         frame=columns[:, 2],
         slot=columns[:, 3],
+        sku=np.array([f"sku-{slot}" for slot in columns[:, 3]], np.str_),
         state=states.reshape(-1).astype(np.int8),
     )
 
@@ -37,6 +38,7 @@ def make_said(truths: Truths, states: NDArray[np.int8], confidence: NDArray[np.f
         state=flat,
         confidence=np.full(len(flat), 0.9) if confidence is None else confidence,
         best=np.where(flat < 3, flat, NO_GUESS).astype(np.int8),
+        reason=np.where(flat < 3, "", "unsure").astype(REASON_TYPE),
         registered=np.ones(len(truths.frames), np.bool_),
         relit=np.zeros(len(truths.frames), np.bool_),
     )
