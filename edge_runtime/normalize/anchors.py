@@ -103,7 +103,7 @@ class Anchors:
         """Look for every anchor near where `warp` puts it; `grey` is the full-size frame."""
         expected = warp.points(self._full)
         shown = np.flatnonzero((expected > 2).all(1) & (expected < np.array(warp.size) - 3).all(1))
-        seen = self._unwarped(grey, warp)
+        seen = self.unwarped(grey, warp)
         start = self._points[shown].astype(np.float32)
         if len(start) == 0:
             return Sightings(
@@ -127,8 +127,13 @@ class Anchors:
             off * self._scale[0],
         )
 
-    def _unwarped(self, grey: Grey, warp: Warp) -> Grey:
-        """The frame brought to the anchors' working reference, locally normalized."""
+    @property
+    def flat(self) -> Grey:
+        """The working reference, locally normalized."""
+        return self._flat
+
+    def unwarped(self, grey: Grey, warp: Warp) -> Grey:
+        """The full-size frame brought to the anchors' working reference, locally normalized."""
         height, width = self._grey.shape
         small, factor = grey, 1.0
         while small.shape[1] >= 1.5 * width:

@@ -8,7 +8,6 @@ do not agree all over.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 
 import cv2
@@ -27,6 +26,7 @@ from edge_runtime.normalize.features import (
     match,
     working_grey,
 )
+from edge_runtime.normalize.identity import Identity
 from edge_runtime.normalize.plausible import implausible, spread
 from edge_runtime.normalize.solve import polish
 from edge_runtime.normalize.warp import Points, Warp, scaling
@@ -44,15 +44,11 @@ REST_PX = 0.5
 """A camera that shows every slot's corners this near to where it was commissioned (reference pixels, at 960 px width)
 has not moved: what is left is the error of the fit, and the reference's own geometry is the better answer."""
 MIN_RAILS, MIN_RAIL_HULL = 16, 0.08
-MIN_AGREEING = 40
-EVIDENCE = 0.9
-"""Least evidence that this is the same shelf: sqrt(share of all anchors) + RAIL_FACTOR sqrt(share of rail anchors).
-
-Set on rendered shelves against other bays with the same rails and the same products moved about; what it accepts and
-refuses is measured by `benchmarks.normalize.identity` and `benchmarks.normalize.registration`.
-"""
-RAIL_FACTOR = 0.6
+MIN_AGREEING = 24
 MIN_RAIL_ANCHORS = 12
+FIRM = 0.1
+"""Where rails alone determine the plane, what is not on them weighs this much less: it stands behind the rails, and a
+few pixels of parallax on one side of the picture bend the whole plane."""
 _WIDTHS = {Kind.ORB: ORB_WIDTH, Kind.SIFT: SIFT_WIDTH}
 
 
@@ -69,10 +65,8 @@ class Fit:
     """Agreeing anchors, of those that lie in the frame."""
     rail_share: float = 0.0
     """Agreeing anchors on rails, of those that lie in the frame."""
-
-    @property
-    def evidence(self) -> float:
-        return math.sqrt(self.share) + RAIL_FACTOR * math.sqrt(self.rail_share)
+    evidence: float = 0.0
+    """That this is the commissioned shelf: `identity.Identity.agreement`."""
 
 
 class Registrar:
@@ -84,6 +78,7 @@ class Registrar:
         self._rest = REST_PX * self._size[0] / ORB_WIDTH
         self._corners = np.asarray([slot.polygon for slot in layout.slots], np.float64).reshape(-1, 2)
         self.anchors = Anchors(layout, reference)
+        self._identity = Identity(layout, self.anchors.flat)
         self._greys = {kind: for_detector(working_grey(reference, width)) for kind, width in _WIDTHS.items()}
         self._features: dict[Kind, Features] = {}
 
@@ -150,8 +145,9 @@ class Registrar:
             seen = self.anchors.sight(grey, warp)
             warp = self._exact(seen, warp)
         warp = self._at_rest(warp)
+        evidence = self._identity.agreement(self.anchors.unwarped(grey, warp), warp)
         error = np.hypot(*(warp.points(seen.source) - seen.target).T) * self._size[0] / warp.size[0]
-        return self._judged(seen, warp, np.nan_to_num(error, nan=1e3), inliers)
+        return self._judged(seen, warp, np.nan_to_num(error, nan=1e3), Fit(None, inliers, None, "", evidence=evidence))
 
     def _at_rest(self, warp: Warp) -> Warp:
         """The commissioned geometry itself where `warp` says the same to a fraction of a pixel."""
@@ -164,32 +160,39 @@ class Registrar:
         if good.sum() < MIN_INLIERS:
             return warp
         source, target, weights = seen.source[good], seen.target[good], seen.weights[good]
+        rail = seen.rail[good]
+        if self._firm(source[rail]):
+            weights = np.where(rail, weights, FIRM * weights)
         unit = max(0.5, warp.size[0] / self._size[0])
-        starts = [warp, *self._by_rails(source[seen.rail[good]], target[seen.rail[good]], warp, 1.5 * unit)]
+        starts = [warp, *self._by_rails(source[rail], target[rail], warp, 1.5 * unit)]
         rough = [polish(start, self._size, source, target, weights, 1.6 * unit) for start in starts]
         best = min(rough, key=lambda found: found[1])[0]
         return polish(best, self._size, source, target, weights, 0.6 * unit)[0]
 
     def _by_rails(self, source: Points, target: Points, warp: Warp, limit: float) -> list[Warp]:
         """A second start, from rails alone: keypoints may have settled on the back panel."""
-        if len(source) < MIN_RAILS or spread(source, self._size)[1] < MIN_RAIL_HULL:
+        if not self._firm(source):
             return []
         found, _ = cv2.findHomography(source, target, method=cv2.USAC_MAGSAC, ransacReprojThreshold=limit)
         if found is None or implausible(np.asarray(found, np.float64), self._size, warp.size):
             return []
         return [Warp(np.asarray(found, np.float64), warp.size)]
 
-    def _judged(self, seen: Sightings, warp: Warp, error: NDArray[np.float64], inliers: int) -> Fit:
+    def _firm(self, rails: Points) -> bool:
+        """Whether these points determine a plane by themselves."""
+        return len(rails) >= MIN_RAILS and spread(rails, self._size)[1] >= MIN_RAIL_HULL
+
+    def _judged(self, seen: Sightings, warp: Warp, error: NDArray[np.float64], fit: Fit) -> Fit:
         agree = seen.agree & (error < self._near)
         count, rails = int(agree.sum()), agree[seen.rail]
         share = count / max(1, len(agree))
         rail_share = float(rails.mean()) if len(rails) >= MIN_RAIL_ANCHORS else share
-        fit = Fit(None, inliers, None, "", share, rail_share)
+        fit = replace(fit, share=share, rail_share=rail_share)
         fault = implausible(warp.homography, self._size, warp.size)
-        if not fault and fit.evidence < EVIDENCE:
+        if not fault and fit.evidence < self._identity.needed:
             fault = (
-                f"{100 * share:.0f} % of the shelf's marks and {100 * rail_share:.0f} % of those on its rails are where "
-                f"they were commissioned (evidence {fit.evidence:.2f}, {EVIDENCE} is needed)"
+                f"what is written on the shelf's rails agrees by {fit.evidence:.2f}, {self._identity.needed} is needed; "
+                f"{100 * share:.0f} % of the shelf's marks are where they were commissioned"
             )
         if not fault and count < MIN_AGREEING:
             fault = f"{count} of the shelf's marks are where they were commissioned, {MIN_AGREEING} are needed"
@@ -197,7 +200,7 @@ class Registrar:
             return replace(fit, detail=fault)
         exact = agree & seen.rail
         residual = float(np.median(error[exact if exact.sum() >= 8 else agree]))
-        return replace(fit, warp=warp, inliers=max(inliers, count), residual_px=residual)
+        return replace(fit, warp=warp, inliers=max(fit.inliers, count), residual_px=residual)
 
 
 def _too_few(inliers: int, points: Points, size: tuple[int, int]) -> str:
