@@ -122,6 +122,10 @@ def record_of(image: Path, outcome: Outcome, model: ModelId) -> dict[str, object
             "residual_before": _number(light.residual_before, 4),
             "residual_after": _number(light.residual_after, 4),
             "agreement": _number(light.agreement, 4),
+            "decision": light.decision.value,
+            "usable": _number(light.usable, 4),
+            "scatter": _number(light.scatter, 2),
+            "detail": light.detail,
         },
         "slots": [
             {
@@ -152,6 +156,10 @@ def unread_record(image: Path, layout: Layout, model: ModelId, detail: str) -> d
             "residual_before": 0.0,
             "residual_after": 0.0,
             "agreement": 1.0,
+            "decision": "off",
+            "usable": 1.0,
+            "scatter": 0.0,
+            "detail": "",
         },
         "slots": slots,
         "model": _model(model),

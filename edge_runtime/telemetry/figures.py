@@ -54,6 +54,7 @@ class CameraWindow:
         self._frames = self._usable = self._light_applied = 0
         self._unusable: Counter[str] = Counter()
         self._registration: Counter[str] = Counter()
+        self._light: Counter[str] = Counter()
         self._ms: defaultdict[str, _Series] = defaultdict(_Series)
         self._series: defaultdict[str, _Series] = defaultdict(_Series)
 
@@ -77,6 +78,7 @@ class CameraWindow:
     def _observe_view(self, view: View, outcome: Outcome) -> None:
         self._usable += 1
         self._light_applied += view.light.applied
+        self._light[view.light.decision.value] += 1
         series = self._series
         series["gain"].take(math.fsum(view.light.gain) / 3)
         series["light_before"].take(view.light.residual_before)
@@ -103,6 +105,7 @@ class CameraWindow:
             residual_px=series["residual_px"].median(3),
             inliers=None if inliers is None else int(inliers),
             light_applied=self._light_applied,
+            light=dict(sorted(self._light.items())),
             gain=series["gain"].mean(4),
             light_residual=None if before is None or after is None else (before, after),
             sharpness=series["sharpness"].mean(3),

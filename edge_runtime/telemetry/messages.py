@@ -161,6 +161,8 @@ class CameraFigures(Part, frozen=True):
     residual_px: float | None = None
     inliers: int | None = None
     light_applied: int = 0
+    light: dict[str, int] = {}
+    """Usable frames by what the gate of the light match decided."""
     gain: float | None = None
     """Mean over channels and frames."""
     light_residual: tuple[float, float] | None = None

@@ -9,6 +9,7 @@ from edge_runtime.records import (
     Event,
     Frame,
     Light,
+    LightDecision,
     ModelId,
     Outcome,
     Reason,
@@ -46,7 +47,7 @@ def usable(
     ones = np.ones(n, np.float32)
     taken = frame(camera, at)
     registration = Registration(RegistrationStatus.OK, np.eye(3), 312, 0.8123456)
-    light = Light(True, (1.1, 1.0, 0.9), 0.0812345, 0.0212345, 0.93)
+    light = Light(True, (1.1, 1.0, 0.9), 0.0812345, 0.0212345, 0.93, decision=LightDecision.APPLIED)
     view = View(
         taken, registration, light, np.zeros((n, 2, 2, 3), np.uint8), SlotQuality(ones, 0 * ones, ones), 1, 2, MS
     )

@@ -110,6 +110,7 @@ def test_telemetry_figures_add_up() -> None:
     assert decoded["registration"] == {"ok": 3, "refused": 1}
     assert decoded["ms"]["inference"] == [9.88, 9.88]
     assert decoded["light_residual"] == [0.0812, 0.0212]
+    assert decoded["light"] == {"applied": 3}
     assert (decoded["inliers"], decoded["residual_px"], decoded["reconnects"]) == (312, 0.812, 2)
 
 
