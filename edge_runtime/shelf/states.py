@@ -30,7 +30,7 @@ from edge_runtime.records import (
 from edge_runtime.shelf.evidence import Evidence, EvidenceSettings
 from edge_runtime.shelf.reading import BLOCKED, UNSURE, read_slots
 from edge_runtime.shelf.sight import Sight, SightSettings
-from edge_runtime.shelf.witness import NOTHING_KNOWN, Sighting, Witness, WitnessSettings
+from edge_runtime.shelf.witness import NO_SIGHTING, Sighting, Witness, WitnessSettings
 
 STARTING = "starting"
 """Reason of a slot that has not had a sure picture yet."""
@@ -62,6 +62,11 @@ def make_event(frame: Frame, kind: str, slot: str, was: str, now: str, confidenc
     """An event caused by this capture; `detail.since` is the first capture that spoke for it."""
     name = event_id(frame, kind, slot, was, now)
     return Event(name, kind, frame.camera, frame.captured_at, slot, was, now, confidence, {"since": since})
+
+
+def _weighable(reading: SlotReading) -> bool:
+    """Whether the slot could be seen well enough for its probabilities to mean something."""
+    return reading.state in ANSWERS or reading.reason == UNSURE
 
 
 class _SlotTracker:
@@ -97,8 +102,7 @@ class _SlotTracker:
         known = self._known
         if known is None:
             self._begin(reading, frame)
-        weighable = reading.state in ANSWERS or reading.reason == UNSURE
-        if weighable and self._weigh(reading, frame, limit, sighting) and known is not None:
+        if _weighable(reading) and self._weigh(reading, frame, limit, sighting) and known is not None:
             yield self._event(frame, "slot", known, self._known or known, self._since)
         recognised = known is not None and reading.reason == UNSURE and sighting.novelty < _RECOGNISED
         if reading.state in ANSWERS or recognised:
@@ -183,27 +187,34 @@ class ShelfTracker:
         events = list(self._observe_view(view))
         telling = isinstance(view, View) and scores is not None
         sightings = self._compare(view)
-        for number, (slot, reading) in enumerate(zip(self._slots, readings, strict=True)):
-            known = slot.known
-            events.extend(slot.observe(reading, frame, telling, self.thresholds.blocked, sightings[number]))
-            self._remember(number, known, slot.known, reading, sightings[number])
+        before = [slot.known for slot in self._slots]
+        for slot, reading, sighting in zip(self._slots, readings, sightings, strict=True):
+            events.extend(slot.observe(reading, frame, telling, self.thresholds.blocked, sighting))
+        self._remember(before, readings, sightings)
         return readings, tuple(slot.status(frame) for slot in self._slots), tuple(events)
 
     def _compare(self, view: View | Unusable) -> Sequence[Sighting]:
         if self._witness is None or isinstance(view, Unusable):
-            return [NOTHING_KNOWN] * len(self._slots)
+            return [NO_SIGHTING] * len(self._slots)
         return self._witness.compare(view.crops, view.registration.moved)
 
     def _remember(
-        self, number: int, before: State | None, known: State | None, reading: SlotReading, sighting: Sighting
+        self, before: Sequence[State | None], readings: Sequence[SlotReading], sightings: Sequence[Sighting]
     ) -> None:
-        """Keep how the slot looks, if this picture shows it in the state that is known."""
-        if self._witness is None or known is None or reading.scores.get(BLOCKED, 1.0) > 0.5 * self.thresholds.blocked:
+        """Keep how the slots look that this picture shows in the state that is known."""
+        if self._witness is None:
             return
-        if known is not before:
-            self._witness.learn(number)
-        elif reading.state is known or sighting.novelty < _RECOGNISED:
-            self._witness.follow(number)
+        learned, followed = [], []
+        limit = 0.5 * self.thresholds.blocked
+        for number, (slot, was, reading) in enumerate(zip(self._slots, before, readings, strict=True)):
+            if slot.known is None or not _weighable(reading) or reading.scores[BLOCKED] > limit:
+                continue
+            if slot.known is not was:
+                learned.append(number)
+            elif reading.state is slot.known or sightings[number].novelty < _RECOGNISED:
+                followed.append(number)
+        self._witness.learn(learned)
+        self._witness.follow(followed)
 
     def _observe_view(self, view: View | Unusable) -> Iterator[Event]:
         if isinstance(view, Unusable):

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 
 from edge_runtime.records import Event, Image, Registration, RegistrationStatus, SlotStatus, State
 from edge_runtime.shelf.states import ShelfTracker, TrackerSettings
-from edge_runtime.shelf.witness import CELLS, Witness, WitnessSettings, looks
+from edge_runtime.shelf.witness import LOOK, Witness, WitnessSettings, looks
 from tests.shelf.scenes import ANSWER_ROWS, THRESHOLDS, frame_of, layout_of, scores_of, view_of
 
 S, L, E, U = State.STOCKED, State.LOW, State.EMPTY, State.UNKNOWN
@@ -63,7 +63,7 @@ class OneSlot:
 @pytest.fixture
 def slot() -> OneSlot:
     settled = OneSlot()
-    settled.show(picture(1), count=8)
+    settled.show(picture(1), count=12)
     assert settled.status.state is S and settled.events == []
     return settled
 
@@ -117,6 +117,18 @@ def test_stock_that_changes_after_a_knock_is_told_as_ever(slot: OneSlot) -> None
     assert slot.show(picture(2), SURE_LOW, 2) == [S, L]
 
 
+def test_a_camera_that_moves_all_the_time_carries_nothing_over(slot: OneSlot) -> None:
+    for k in range(4):
+        slot.show(np.roll(picture(1), k, axis=1), moved=True)
+    slot.show(picture(2), SURE_LOW, 1, moved=True)
+    assert slot.show(picture(2), SURE_LOW, 1, moved=True) == [L]
+
+
+def test_another_models_crops_do_not_make_everything_new(slot: OneSlot) -> None:
+    slot.show(picture(1), count=4)
+    assert set(slot.show(picture(1, side=80)[4:76, 4:76], SURE_LOW, 8)) == {S}
+
+
 def test_what_stands_still_is_no_shopper(slot: OneSlot) -> None:
     assert slot.show(picture(2), SURE_LOW, 4, blocked=0.24)[-1] is L
 
@@ -145,7 +157,7 @@ def test_a_look_is_free_of_brightness_and_contrast(seed: int, gain: float, offse
 def test_looks_of_any_crop_have_length_one_or_say_nothing(height: int, width: int, seed: int) -> None:
     crops = np.random.default_rng(seed).integers(0, 256, (3, height, width, 3)).astype(np.uint8)
     found = looks(crops)
-    assert found.shape == (3, CELLS * CELLS) and np.isfinite(found).all()
+    assert found.shape == (3, LOOK) and np.isfinite(found).all()
     lengths = np.linalg.norm(found, axis=1)
     assert np.all((lengths < 1e-6) | (np.abs(lengths - 1) < 1e-3))
 
@@ -155,7 +167,7 @@ def test_crops_that_are_flat_or_tiny_leave_it_to_the_model(crops: Image) -> None
     witness = Witness(2, WitnessSettings())
     for _ in range(4):
         sightings = witness.compare(crops, moved=False)
-        witness.follow(0)
+        witness.follow([0])
     assert [(s.novelty, s.still) for s in sightings] == [(1.0, False)] * 2
 
 
