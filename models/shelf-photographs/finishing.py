@@ -152,15 +152,16 @@ def float_only(manifest: Manifest, members: dict[str, bytes], held: PhotoCrops) 
 
 
 def _embedded(recipe: PhotoRecipe, graph: Graph, stored: PhotoCrops) -> tuple[np.ndarray, np.ndarray]:
-    """Every training crop twice: as the device cuts it, and jittered."""
+    """Training crops twice: as the device cuts it, and jittered."""
     random = torch.Generator().manual_seed(recipe.seed + 1)
     jitter = Jitter(recipe.crop, recipe.train.shift, recipe.train.scale, random)
-    parts = []
+    rows = np.random.default_rng(recipe.seed + 1).permutation(len(stored))[: recipe.head.max_crops]
+    chosen, parts = stored.crops[rows], []
     for way in (jitter.plain, jitter):
-        for begin in range(0, len(stored), CHUNK):
-            planes = way(torch.from_numpy(stored.crops[begin : begin + CHUNK]))
+        for begin in range(0, len(rows), CHUNK):
+            planes = way(torch.from_numpy(chosen[begin : begin + CHUNK]))
             parts.append(graph(planes.flip(1).permute(0, 2, 3, 1).byte().contiguous().numpy()))
-    return np.concatenate(parts), np.tile(stored.void, 2)
+    return np.concatenate(parts), np.tile(stored.void[rows], 2)
 
 
 def _with_blocked(logits: np.ndarray) -> np.ndarray:

