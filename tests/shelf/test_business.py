@@ -38,6 +38,23 @@ def test_a_hidden_slot_counts_neither_way_but_lowers_the_coverage() -> None:
     assert business.figures().coverage == 0.5
 
 
+def test_a_slot_that_is_hidden_for_a_while_holds_what_it_held() -> None:
+    business = BusinessFigures(carry_s=30.0)
+    for at, state in enumerate((E, B, B, B, B, S)):
+        business.update(row(state, S), at * 10.0)
+    figures = business.figures()
+    assert figures.out_of_stock_s == {"s0": 40.0}
+    assert figures.availability == pytest.approx(50 / 90)
+    assert figures.coverage == pytest.approx(60 / 100)
+
+
+def test_what_was_answered_before_a_long_gap_is_forgotten() -> None:
+    business = BusinessFigures(max_gap_s=60)
+    for at, state in ((0.0, E), (10.0, E), (3600.0, B), (3610.0, B)):
+        business.update(row(state), at)
+    assert business.figures().out_of_stock_s == {"s0": 10.0}
+
+
 def test_a_long_gap_is_unseen_time() -> None:
     business = BusinessFigures(max_gap_s=60)
     business.update(row(E), 0.0)
