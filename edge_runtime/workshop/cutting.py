@@ -75,7 +75,7 @@ def partly_placed(shelf: ShelfPictures) -> MakeNormalizer:
             place = places[frame.camera]
             if place.k1 or frame.sequence % PLACED_EVERY:
                 return register(frame)
-            return _cut_at(frame, sampler, np.array(place.homography))
+            return _cut_at(frame, sampler, np.array(place.homography), spec.margin)
 
         return references, normalize
 
@@ -118,8 +118,8 @@ def _places(shelf: ShelfPictures) -> dict[str, _Place]:
     return places
 
 
-def _cut_at(frame: Frame, sampler: SlotSampler, homography: np.ndarray) -> View:
+def _cut_at(frame: Frame, sampler: SlotSampler, homography: np.ndarray, margin: float) -> View:
     crops, inside, density = sampler.sample(frame.pixels, homography)
     registration = Registration(RegistrationStatus.OK, homography)
-    quality = SlotQuality(inside.copy(), saturated_share(crops), density.copy())
+    quality = SlotQuality(inside.copy(), saturated_share(crops, margin), density.copy())
     return View(frame, registration, Light(False), crops, quality, 1.0, 0.0, {})
