@@ -65,7 +65,7 @@ RAW = Contender(
 OURS = Contender(
     "ours",
     "edge-runtime",
-    "Registration, gated light and the model's training together; what `infer` does.",
+    "Registration, gated light and the model's training together: what the command infer does.",
     _settled(NormalizeSettings(stateless=True)),
 )
 BASELINES = (

@@ -30,7 +30,7 @@ def lead(bench: Bench) -> str:
     truths, s, model = bench.benched.truths, bench.summary, bench.model
     worse = [row for row in bench.rows if harmed(row)]
     harm = (
-        f"It made {len(worse)} of {len(bench.rows)} conditions worse; they come first below."
+        f"It made {len(worse)} of {len(bench.rows)} conditions worse, told first below."
         if worse
         else f"It made none of the {len(bench.rows)} conditions worse."
     )
@@ -163,7 +163,7 @@ def method(bench: Bench) -> str:
         "Every slot of every frame counts once; frames stand alone. Slots whose truth is “blocked” are left out, except of "
         "the recall of blocked.",
         "Raw: the slots' polygons scaled to the frame, no registration, no light match, nothing refused for the picture's "
-        "sake (`--no-normalize`). Both use one model file and its thresholds.",
+        "sake (--no-normalize). Both use one model file and its thresholds.",
         "Gap recovered = (with − raw) / (lab raw − raw), where the raw model loses at least 5 points.",
         "Would-be errors: slots on which the most probable of the three states is wrong. Where a whole frame was refused "
         "there are no probabilities, and those of the raw crops stand in.",
@@ -257,7 +257,7 @@ def _row(row: Row) -> tuple[str, ...]:
         both,
         percent(row.blocked_recall),
         percent(row.confident_errors),
-        f'{percent(row.abstained)} <span class="range">of {row.would_be_errors}</span>',
+        f'{percent(row.abstained)} <span class="range">of {row.would_be_errors}</span>' if row.would_be_errors else "–",
         percent(row.calibration_error),
         percent(row.registered),
     )

@@ -58,7 +58,7 @@ def severity_plot(curves: Mapping[str, Sequence[tuple[int, float]]]) -> str:
     least = min((v for points in curves.values() for _, v in points if not math.isnan(v)), default=0.9)
     low = min(90.0, 10 * math.floor(10 * least))
     across, up = Axis(-0.2, 5.2, 46, SQUARE - 14), Axis(low, 100, SQUARE - 80, 14)
-    step = 2.0 if low == 90 else 10.0
+    step = 2.0 if low >= 90 else 5.0 if low >= 80 else 10.0
     parts = [_line(across.start, up.at(v), across.end, up.at(v), "grid") for v in up.ticks(step)]
     parts += [_text(across.start - 8, up.at(v) + 4, f"{v:.0f}", "tick end") for v in up.ticks(step)]
     parts += [_text(across.at(s), SQUARE - 60, "lab" if not s else f"S{s}", "tick mid") for s in range(6)]
