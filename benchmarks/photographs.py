@@ -42,9 +42,9 @@ from edge_runtime.workshop.photographs import (
     Photograph,
     area_under_curve,
     best_threshold,
-    jittered,
     quad,
     read_photographs,
+    shaken,
     slots_of,
 )
 
@@ -126,9 +126,7 @@ def take(photograph: Photograph, folder: Path, shake: float, tallies: dict[str, 
     boxes = slots.boxes
     if not slots.voids:  # nothing is empty in it: slots in its middle, so that it runs all the same
         boxes = tuple((width * x, height * 0.4, width * (x + 0.15), height * 0.6) for x in (0.1, 0.4, 0.7))
-    if shake:
-        seed = int.from_bytes(photograph.name.encode(), "big") % 2**32
-        boxes = jittered(boxes, np.random.default_rng(seed), shake, shake)
+    boxes = shaken(photograph, boxes, shake)
     shutil.copy(photograph.picture, folder / "reference.jpg")
     layout = tuple(Slot(f"s{k}", "any", quad(box)) for k, box in enumerate(boxes))
     write_layout(folder / "layout.json", "reference.jpg", (width, height), layout)

@@ -14,7 +14,7 @@ from edge_runtime.errors import Refused, Unavailable
 from edge_runtime.normalize.slots import SlotSampler
 from edge_runtime.records import CropSpec, Image, Layout, Slot
 from edge_runtime.workshop.crops import read_picture
-from edge_runtime.workshop.photographs import Box, Photograph, quad, slots_of
+from edge_runtime.workshop.photographs import Box, Photograph, quad, shaken, slots_of
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -64,9 +64,11 @@ def cut_boxes(picture: Image, boxes: Sequence[Box], crop: CropSpec) -> Image:
     return sampler.sample(picture, None)[0].copy()
 
 
-def cut_photographs(photographs: Sequence[Photograph], crop: CropSpec) -> PhotoCrops:
-    """Every void and every same-row facing. Raises Unavailable if a picture can not be read, Refused if none has a void."""
-    parts = [(each, *_cut(each, crop)) for each in photographs]
+def cut_photographs(photographs: Sequence[Photograph], crop: CropSpec, shake: float = 0.0) -> PhotoCrops:
+    """Every void and every same-row facing, each box moved and scaled by normal shares `shake` of its sides.
+
+    Raises Unavailable if a picture can not be read, Refused if none has a void."""
+    parts = [(each, *_cut(each, crop, shake)) for each in photographs]
     if not any(void.any() for _, _, void in parts):
         raise Refused(f"none of {len(photographs)} photographs has a box of an empty facing", "Check labels/*.txt")
     counts = [len(void) for _, _, void in parts]
@@ -85,8 +87,8 @@ def held_out(groups: NDArray[np.str_], share: float, seed: int) -> NDArray[np.bo
     return np.asarray(np.isin(groups, drawn))
 
 
-def _cut(photograph: Photograph, crop: CropSpec) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+def _cut(photograph: Photograph, crop: CropSpec, shake: float) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
     picture = read_picture(photograph.picture)
     slots = slots_of(photograph, picture.shape[1], picture.shape[0])
     void = np.arange(len(slots.boxes)) < len(slots.voids)
-    return cut_boxes(picture, slots.boxes, crop), void
+    return cut_boxes(picture, shaken(photograph, slots.boxes, shake), crop), void

@@ -139,6 +139,14 @@ def jittered(boxes: Iterable[Box], rng: np.random.Generator, shift: float, scale
     return tuple(_jittered(box, rng, shift, scale) for box in boxes)
 
 
+def shaken(photograph: Photograph, boxes: Sequence[Box], share: float) -> tuple[Box, ...]:
+    """`jittered`, the same each time for the same photograph; as they are where `share` is 0."""
+    if not share:
+        return tuple(boxes)
+    seed = int.from_bytes(hashlib.sha256(photograph.name.encode()).digest()[:8], "big")
+    return jittered(boxes, np.random.default_rng(seed), share, share)
+
+
 def quad(box: Box) -> Quad:
     """Corners clockwise from the top left."""
     x0, y0, x1, y1 = box

@@ -22,6 +22,7 @@ from edge_runtime.workshop.photographs import (
     photographs_digest,
     read_photographs,
     read_voids,
+    shaken,
     slots_of,
 )
 from tests.workshop.photo_set import SIDE, write_photographs
@@ -124,6 +125,15 @@ def test_jitter_moves_a_box_a_little_and_repeats_with_the_seed(box: Box, seed: i
     assert moved[1] < moved[3]
     assert overlap(box, moved) > 0.3
     assert jittered([box], np.random.default_rng(seed), 0.0, 0.0)[0] == pytest.approx(box)
+
+
+def test_shaken_boxes_are_other_boxes_and_the_same_each_time(photos: Path) -> None:
+    photograph, other = read_photographs(photos)[:2]
+    still: list[Box] = [(10.0, 10.0, 50.0, 90.0)]
+    assert shaken(photograph, still, 0.0) == tuple(still)
+    assert shaken(photograph, still, 0.1) == shaken(photograph, still, 0.1) != shaken(other, still, 0.1)
+    spec = CropSpec((32, 32), 0.0)
+    assert not np.array_equal(cut_photographs([photograph], spec).crops, cut_photographs([photograph], spec, 0.1).crops)
 
 
 def test_crops_show_their_box_with_its_margin() -> None:
