@@ -148,7 +148,7 @@ def _row(bay: str, frame: str, group: str, fit: Fit, off: np.ndarray | None, ms:
         fit.rail_share,
         fit.inliers,
         fit.warp.lens if fit.warp else None,
-        getattr(fit, "corner_sigma_px", None),
+        None if fit.corner_sigma_px is None else float(fit.corner_sigma_px.max()),
         fit.detail,
         ms,
     )

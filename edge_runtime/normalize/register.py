@@ -8,6 +8,7 @@ do not agree all over.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import cv2
@@ -28,7 +29,7 @@ from edge_runtime.normalize.features import (
 )
 from edge_runtime.normalize.identity import Identity
 from edge_runtime.normalize.plausible import implausible, spread
-from edge_runtime.normalize.solve import polish
+from edge_runtime.normalize.solve import polish, uncertainty
 from edge_runtime.normalize.warp import Points, Warp, scaling
 from edge_runtime.records import Layout
 
@@ -36,6 +37,15 @@ MIN_SIDE_PX = 32
 """ORB's pyramid has no level left of a picture of a few lines."""
 MIN_INLIERS = 12
 MIN_CELLS = 4
+MIN_STIFF, STIFF_PX = 6, 12.0
+"""Keypoints that must agree with a plane without perspective, and how nearly (at ORB_WIDTH)."""
+RAIL_PX, FAR_PX = 0.3, 3.0
+"""How far from the front plane's picture an anchor on a rail and one elsewhere are, at least (reference pixels)."""
+ROUNDS = 5
+DRAWS = (1, 2)
+"""Seeds of the random samples from which other planes are proposed."""
+SURE, GAIN = 0.88, 0.01
+"""Evidence that needs no second look at the anchors, and the gain that is worth another; at most ROUNDS looks."""
 INLIER_PX = 3.0
 """At ORB_WIDTH; scaled with the frame."""
 NEAR_PX = 4.0
@@ -46,9 +56,11 @@ has not moved: what is left is the error of the fit, and the reference's own geo
 MIN_RAILS, MIN_RAIL_HULL = 16, 0.08
 MIN_AGREEING = 24
 MIN_RAIL_ANCHORS = 12
-FIRM = 0.1
+FIRM = 0.03
 """Where rails alone determine the plane, what is not on them weighs this much less: it stands behind the rails, and a
 few pixels of parallax on one side of the picture bend the whole plane."""
+Pairs = tuple[Points, Points]
+"""Matching keypoints: (n, 2) reference pixels, (n, 2) frame pixels."""
 _WIDTHS = {Kind.ORB: ORB_WIDTH, Kind.SIFT: SIFT_WIDTH}
 
 
@@ -65,8 +77,26 @@ class Fit:
     """Agreeing anchors, of those that lie in the frame."""
     rail_share: float = 0.0
     """Agreeing anchors on rails, of those that lie in the frame."""
+    corner_sigma_px: NDArray[np.float64] | None = None
+    """(slots,) how uncertain the worst corner of each slot is, in reference pixels; None when refused."""
     evidence: float = 0.0
     """That this is the commissioned shelf: `identity.Identity.agreement`."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Look:
+    """One look at the anchors, and the warp that came of it."""
+
+    evidence: float
+    warp: Warp
+    seen: Sightings | None
+
+    def settled(self, near: float) -> bool:
+        """Whether nothing is to be gained from another look."""
+        if self.seen is None:
+            return False
+        off = self.seen.off[self.seen.agree & self.seen.static]
+        return len(off) == 0 or (self.evidence >= SURE and float(np.median(off)) <= near)
 
 
 class Registrar:
@@ -94,25 +124,34 @@ class Registrar:
                 f"the reference picture itself shows {len(self.anchors.static)} marks, {MIN_AGREEING} are needed",
             )
         best = Fit(None, 0, None, "")
-        for kind in Kind:
-            fit = self._attempt(grey, kind)
+        for fit in self._attempts(grey):
             if fit.warp is not None:
                 return fit
             best = fit if (fit.evidence, fit.inliers) >= (best.evidence, best.inliers) else best
         return best
 
+    def _attempts(self, grey: Grey) -> Iterator[Fit]:
+        """One way after another, the usual first; later ones cost only frames that the earlier ones did not settle."""
+        size = (grey.shape[1], grey.shape[0])
+        matched: list[Pairs] = []
+        for kind in Kind:
+            pairs = self._matched(grey, kind)
+            matched.append(pairs)
+            yield self._propose(grey, *pairs)
+        for source, target in matched:
+            yield self._propose_stiff(grey, source, target)
+        yield self._settle(grey, Warp(scaling(self._size, size), size), 0)
+
     def follow(self, grey: Grey, last: Warp) -> Fit:
         """Register a frame whose camera can only have moved a little since `last`; no keypoints are sought."""
         return self._settle(grey, last, 0)
 
-    def _attempt(self, grey: Grey, kind: Kind) -> Fit:
+    def _matched(self, grey: Grey, kind: Kind) -> Pairs:
         size = (grey.shape[1], grey.shape[0])
         reference = self._reference(kind)
         frame = find(for_detector(working_grey(grey, _WIDTHS[kind])), kind, size)
         pairs = match(reference, frame, kind)
-        if len(pairs) < MIN_INLIERS:
-            return Fit(None, len(pairs), None, f"{len(pairs)} keypoints match, {MIN_INLIERS} are needed")
-        return self._propose(grey, reference.points[pairs[:, 0]], frame.points[pairs[:, 1]])
+        return reference.points[pairs[:, 0]], frame.points[pairs[:, 1]]
 
     def _reference(self, kind: Kind) -> Features:
         if kind not in self._features:
@@ -120,6 +159,8 @@ class Registrar:
         return self._features[kind]
 
     def _propose(self, grey: Grey, source: Points, target: Points) -> Fit:
+        if len(source) < MIN_INLIERS:
+            return Fit(None, len(source), None, f"{len(source)} keypoints match, {MIN_INLIERS} are needed")
         size = (grey.shape[1], grey.shape[0])
         limit = INLIER_PX * max(1.0, size[0] / ORB_WIDTH)
         found, mask = cv2.findHomography(
@@ -136,18 +177,71 @@ class Registrar:
         warp, _ = polish(warp, self._size, source, target, np.ones(len(source)), 2.5 * limit / INLIER_PX)
         return self._settle(grey, warp, inliers)
 
+    def _propose_stiff(self, grey: Grey, source: Points, target: Points) -> Fit:
+        """As `_propose`, without perspective: few keypoints, or keypoints in one part of the shelf, would bend a plane."""
+        size = (grey.shape[1], grey.shape[0])
+        if len(source) < MIN_STIFF:
+            return Fit(None, len(source), None, f"{len(source)} keypoints match, {MIN_STIFF} are needed")
+        limit = STIFF_PX * max(1.0, size[0] / ORB_WIDTH)
+        found, mask = cv2.estimateAffine2D(source, target, ransacReprojThreshold=limit, maxIters=4000, confidence=0.999)
+        inliers = 0 if found is None else int(mask.sum())
+        if inliers < MIN_STIFF:
+            return Fit(None, inliers, None, f"{inliers} keypoints agree, {MIN_STIFF} are needed")
+        warp = Warp(np.vstack([np.asarray(found, np.float64), [0.0, 0.0, 1.0]]), size)
+        fault = implausible(warp.homography, self._size, size)
+        return Fit(None, inliers, None, fault) if fault else self._settle(grey, warp, inliers)
+
     def _settle(self, grey: Grey, warp: Warp, inliers: int) -> Fit:
-        """From a rough warp to the exact one, and whether it is this shelf."""
+        """From a rough warp to the exact one, and whether it is this shelf.
+
+        Anchors that a rough warp shows askew are not found; so one looks again while that makes the evidence better.
+        """
+        best = Look(-1.0, warp, None)
+        for number in range(ROUNDS):
+            look = self._looked(grey, warp)
+            gained = look.evidence - best.evidence
+            best = look if gained > 0 else best
+            if look.settled(self._near) or (number and gained < GAIN):
+                break
+            warp = look.warp
+        seen = best.seen
+        assert seen is not None
+        error = np.hypot(*(best.warp.points(seen.source) - seen.target).T) * self._size[0] / warp.size[0]
+        found = Fit(None, inliers, None, "", evidence=best.evidence)
+        return self._judged(seen, best.warp, np.nan_to_num(error, nan=1e3), found)
+
+    def _looked(self, grey: Grey, warp: Warp) -> Look:
+        """The anchors from a rough warp, and the exact warp that has the best evidence of those they allow."""
         seen = self.anchors.sight(grey, warp)
-        warp = self._exact(seen, warp)
-        again = seen.off[seen.agree & seen.static]
-        if len(again) and float(np.median(again)) > self._near:
-            seen = self.anchors.sight(grey, warp)
-            warp = self._exact(seen, warp)
-        warp = self._at_rest(warp)
-        evidence = self._identity.agreement(self.anchors.unwarped(grey, warp), warp)
-        error = np.hypot(*(warp.points(seen.source) - seen.target).T) * self._size[0] / warp.size[0]
-        return self._judged(seen, warp, np.nan_to_num(error, nan=1e3), Fit(None, inliers, None, "", evidence=evidence))
+        exact = self._at_rest(self._exact(seen, warp))
+        best = Look(self._evidence(grey, exact), exact, seen)
+        if best.evidence >= SURE:
+            return best
+        for other in self._others(seen, warp):
+            evidence = self._evidence(grey, other)
+            best = Look(evidence, other, seen) if evidence > best.evidence else best
+        return best
+
+    def _evidence(self, grey: Grey, warp: Warp) -> float:
+        return self._identity.agreement(self.anchors.unwarped(grey, warp), warp)
+
+    def _others(self, seen: Sightings, warp: Warp) -> Iterator[Warp]:
+        """Other planes that a part of the anchors agrees with: which of them is right only the whole picture can say."""
+        good = seen.agree
+        source, target, rail = seen.source[good], seen.target[good], seen.rail[good]
+        weights, unit = self._pull(seen), max(0.5, warp.size[0] / self._size[0])
+        for chosen in (rail, np.ones_like(rail)):
+            for draw in DRAWS if chosen.sum() >= MIN_INLIERS else ():
+                found, _ = cv2.findHomography(source[chosen], target[chosen], params=_drawn(draw, 2.0 * unit))
+                if found is not None and not implausible(np.asarray(found, np.float64), self._size, warp.size):
+                    start = Warp(np.asarray(found, np.float64), warp.size)
+                    yield self._at_rest(polish(start, self._size, source, target, weights, 0.6 * unit)[0])
+
+    def _pull(self, seen: Sightings) -> NDArray[np.float64]:
+        """Weights of the agreeing anchors."""
+        weights, rail = seen.weights[seen.agree], seen.rail[seen.agree]
+        firm = self._firm(seen.source[seen.agree][rail])
+        return np.asarray(np.where(rail, weights, FIRM * weights) if firm else weights, np.float64)
 
     def _at_rest(self, warp: Warp) -> Warp:
         """The commissioned geometry itself where `warp` says the same to a fraction of a pixel."""
@@ -159,10 +253,7 @@ class Registrar:
         good = seen.agree
         if good.sum() < MIN_INLIERS:
             return warp
-        source, target, weights = seen.source[good], seen.target[good], seen.weights[good]
-        rail = seen.rail[good]
-        if self._firm(source[rail]):
-            weights = np.where(rail, weights, FIRM * weights)
+        source, target, weights, rail = seen.source[good], seen.target[good], self._pull(seen), seen.rail[good]
         unit = max(0.5, warp.size[0] / self._size[0])
         starts = [warp, *self._by_rails(source[rail], target[rail], warp, 1.5 * unit)]
         rough = [polish(start, self._size, source, target, weights, 1.6 * unit) for start in starts]
@@ -177,6 +268,17 @@ class Registrar:
         if found is None or implausible(np.asarray(found, np.float64), self._size, warp.size):
             return []
         return [Warp(np.asarray(found, np.float64), warp.size)]
+
+    def _uncertainty(
+        self, seen: Sightings, warp: Warp, agree: NDArray[np.bool_], error: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """(slots,) standard deviation of each slot's worst corner, reference pixels."""
+        unit = warp.size[0] / self._size[0]
+        rails = error[agree & seen.rail]
+        near = max(RAIL_PX, float(np.median(rails)) if len(rails) else FAR_PX)
+        noise = np.where(seen.rail, near, FAR_PX)[agree] * unit
+        sigma = uncertainty(warp, self._size, seen.source[agree], noise, self._corners) / unit
+        return np.asarray(sigma.reshape(-1, 4).max(1), np.float64)
 
     def _firm(self, rails: Points) -> bool:
         """Whether these points determine a plane by themselves."""
@@ -199,8 +301,19 @@ class Registrar:
         if fault:
             return replace(fit, detail=fault)
         exact = agree & seen.rail
+        sigma = self._uncertainty(seen, warp, agree, error)
         residual = float(np.median(error[exact if exact.sum() >= 8 else agree]))
-        return replace(fit, warp=warp, inliers=max(fit.inliers, count), residual_px=residual)
+        return replace(fit, warp=warp, inliers=max(fit.inliers, count), residual_px=residual, corner_sigma_px=sigma)
+
+
+def _drawn(seed: int, limit: float) -> cv2.UsacParams:
+    """MAGSAC with this seed, `limit` in frame pixels."""
+    chosen = cv2.UsacParams()
+    chosen.threshold, chosen.maxIterations, chosen.confidence = limit, 2000, 0.9999
+    chosen.randomGeneratorState = seed
+    chosen.sampler, chosen.score = cv2.SAMPLING_UNIFORM, cv2.SCORE_METHOD_MAGSAC
+    chosen.loMethod = cv2.LOCAL_OPTIM_INNER_LO
+    return chosen
 
 
 def _too_few(inliers: int, points: Points, size: tuple[int, int]) -> str:

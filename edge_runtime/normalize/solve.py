@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_runtime.normalize.warp import NO_LENS, Matrix, Points, Warp
+from edge_runtime.normalize.warp import LEAST, NO_LENS, Matrix, Points, Warp
 
 Floats = NDArray[np.float64]
-LENS_PRIOR = np.array([0.35, 0.15])
-"""Prior spread of k1 and k2 of a shop camera that was not corrected."""
+LENS_PRIOR = np.array([0.5, 0.5])
+"""Prior spread of a and b (`warp.Lens`) of a shop camera that was not corrected."""
 LENS_MIN = 0.008
 LENS_GAIN = 0.85
 """The lens is kept only if the robust cost falls below this share of the cost without it."""
@@ -57,10 +57,32 @@ def polish(
     best, cost = _descend(first, x, y, weights, scale, lens=bent)
     if len(source) >= 20 and not bent:
         curved, curved_cost = _descend(best, x, y, weights, scale, lens=True)
-        if np.abs(curved[8:]).sum() > LENS_MIN and curved_cost < LENS_GAIN * cost:
+        if abs(curved[8] - curved[9]) > LENS_MIN and curved_cost < LENS_GAIN * cost:
             best, cost = curved, curved_cost
     homography = frames.pixels(np.append(best[:8], 1.0).reshape(3, 3))
     return Warp(homography, start.size, (float(best[8]), float(best[9]))), cost
+
+
+def uncertainty(warp: Warp, reference: tuple[int, int], source: Points, noise_px: Floats, places: Points) -> Floats:
+    """(m,) standard deviation in frame pixels of where `places` (m, 2) lie, given (n, 2) matches with this noise (n,).
+
+    The linear propagation of the least-squares fit (Hartley & Zisserman 2004, 5.2); infinite where nothing holds it.
+    """
+    frames = Frames(reference, warp.size)
+    half = warp.size[0] / 2
+    free = 8 if warp.lens == NO_LENS else 10
+    parameters = np.concatenate([frames.normalized(warp.homography).ravel()[:8], warp.lens])
+    x, at = frames.inward(source, reference), frames.inward(places, reference)
+    jacobian = _linearize(parameters, x, x)[1][:, :, :free] / (noise_px / half)[:, None, None]
+    flat = jacobian.reshape(-1, free)
+    normal = flat.T @ flat
+    if free == 10:
+        normal[[8, 9], [8, 9]] += LENS_PRIOR**-2
+    if len(source) < 4 or np.linalg.cond(normal) > 1e14:
+        return np.full(len(places), np.inf)
+    here = _linearize(parameters, at, at)[1][:, :, :free]
+    covariance = here @ np.linalg.inv(normal) @ here.transpose(0, 2, 1)
+    return np.asarray(half * np.sqrt(np.trace(covariance, axis1=1, axis2=2)), np.float64)
 
 
 def _descend(
@@ -101,16 +123,18 @@ def _linearize(parameters: Floats, x: Points, y: Points) -> tuple[Points, Floats
     w = np.maximum(xyw[:, 2], 1e-6)
     q = xyw[:, :2] / w[:, None]
     r2 = (q**2).sum(1)
-    k1, k2 = parameters[8:]
-    bend = 1.0 + k1 * r2 + k2 * r2**2
+    a, b = parameters[8:]
+    below = np.maximum(1.0 + b * r2, LEAST)
+    bend = (1.0 + a * r2) / below
     plane = np.zeros((len(x), 2, 8))
     ones = np.column_stack([x, np.ones(len(x))]) / w[:, None]
     plane[:, 0, 0:3] = ones
     plane[:, 1, 3:6] = ones
     plane[:, :, 6:8] = -q[:, :, None] * (x / w[:, None])[:, None, :]
     radial = bend[:, None, None] * np.eye(2)
-    radial += (2.0 * k1 + 4.0 * k2 * r2)[:, None, None] * q[:, :, None] * q[:, None, :]
-    jacobian = np.concatenate([radial @ plane, q[:, :, None] * np.stack([r2, r2**2], 1)[:, None, :]], axis=2)
+    radial += (2.0 * (a - b) / below**2)[:, None, None] * q[:, :, None] * q[:, None, :]
+    by_lens = np.stack([r2 / below, -bend * r2 / below], 1)
+    jacobian = np.concatenate([radial @ plane, q[:, :, None] * by_lens[:, None, :]], axis=2)
     return q * bend[:, None] - y, jacobian
 
 

@@ -13,13 +13,19 @@ Points = NDArray[np.float64]
 Matrix = NDArray[np.float64]
 """3x3."""
 Lens = tuple[float, float]
-"""k1, k2: radial terms of r^2 and r^4."""
+"""a, b of the radial factor (1 + a r^2) / (1 + b r^2); only their difference bends at first order.
+
+One term over another (Fitzgibbon 2001 is a = 0) follows a strong lens to the picture's corners, in either direction of
+the usual k1, where r^2 and r^4 are several pixels off.
+"""
 NO_LENS: Lens = (0.0, 0.0)
+LEAST = 0.05
+"""Of 1 + b r^2: beyond it a lens shows nothing, and points land far outside the picture."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Warp:
-    """Reference pixels -> frame pixels: x = c + (p - c)(1 + k1 r^2 + k2 r^4), p = H x_ref, r in half frame widths."""
+    """Reference pixels -> frame pixels: x = c + (p - c)(1 + a r^2) / (1 + b r^2), p = H x_ref, r in half frame widths."""
 
     homography: Matrix
     size: tuple[int, int]
@@ -41,7 +47,9 @@ class Warp:
             centre = np.array([(self.size[0] - 1) / 2, (self.size[1] - 1) / 2], np.float32)
             seen -= centre
             r2 = (seen[:, 0] ** 2 + seen[:, 1] ** 2) * np.float32((self.size[0] / 2) ** -2)
-            seen *= (1 + r2 * (np.float32(self.lens[0]) + np.float32(self.lens[1]) * r2))[:, None]
+            seen *= ((1 + np.float32(self.lens[0]) * r2) / np.maximum(1 + np.float32(self.lens[1]) * r2, LEAST))[
+                :, None
+            ]
             seen += centre
         return seen.clip(-1e4, 3e4).reshape(reference.shape)
 
@@ -78,4 +86,4 @@ def bend(points: Points, size: tuple[int, int], lens: Lens) -> Points:
     centre = np.array([(size[0] - 1) / 2, (size[1] - 1) / 2])
     offset = points - centre
     r2 = (offset**2).sum(1, keepdims=True) / (size[0] / 2) ** 2
-    return np.asarray(centre + offset * (1.0 + lens[0] * r2 + lens[1] * r2**2), np.float64)
+    return np.asarray(centre + offset * (1.0 + lens[0] * r2) / np.maximum(1.0 + lens[1] * r2, LEAST), np.float64)
