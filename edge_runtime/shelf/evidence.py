@@ -33,11 +33,11 @@ class EvidenceSettings:
     """Least weight of a picture in which something may stand in front."""
     threshold: float = 4.0
     """More than `clip - allowance` (one picture must not do), at most twice that (two sure ones must)."""
-    repeated: float = 0.08
-    """Weight of a sure picture that looks as the slot did when its known state was confirmed: no new evidence, and only
-    if the model insists for long is the known state itself in doubt. An unsure one then counts nothing."""
+    repeated: float = 0.5
+    """Weight of a sure picture that looks as the slot did when its known state was confirmed: hardly new evidence. An
+    unsure one then counts nothing."""
     sure: float = 2.9
-    """Log ratio from which a picture is sure."""
+    """Log ratio from which a picture is sure: eighteen times as likely."""
     settle_s: float = 0.3
     """The pictures must span this long as well: at a high frame rate two pictures are one glance."""
 

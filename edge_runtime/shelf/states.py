@@ -48,8 +48,8 @@ class TrackerSettings:
     sight: SightSettings = field(default_factory=SightSettings)
     witness: WitnessSettings | None = field(default_factory=WitnessSettings)
     """None: pixels are not compared."""
-    passing_s: float = 15.0
-    """What stands still before a slot for longer than this is not a shopper who walks by."""
+    passing_s: float = 120.0
+    """What stands still before a slot for longer than this is no shopper."""
 
 
 def event_id(frame: Frame, kind: str, slot: str, was: str, now: str) -> str:

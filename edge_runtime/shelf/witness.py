@@ -33,7 +33,7 @@ Looks = NDArray[np.float32]
 class WitnessSettings:
     """Differences are one minus the correlation of two looks."""
 
-    same: float = 0.05
+    same: float = 0.03
     """Up to here, or twice what is usual for the slot, two looks are the same ..."""
     other: float = 1.5
     """... and from this many times as much they surely differ."""
