@@ -98,6 +98,15 @@ class RegistrationStatus(StrEnum):
     OFF = "off"
 
 
+class Remark(StrEnum):
+    """What is to be said about a camera's view although it can be used."""
+
+    CAMERA_MOVED = "camera_moved"
+    """The camera does not stand, or does not look, where it was commissioned; the slots were found all the same."""
+    PARTLY_OUT_OF_VIEW = "partly_out_of_view"
+    """Some slots lie outside the picture, wholly or in part; those that do are `unknown`, for `outside`."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Registration:
     """Where the reference picture lies in the frame."""
@@ -114,6 +123,7 @@ class Registration:
     packs_px: float = 0.0
     """Median shift of the packs against the rail's plane (parallax), in reference pixels, that the crops make up for;
     0 where the camera stands where it was commissioned, or where too few packs agree to tell."""
+    remarks: tuple[Remark, ...] = ()
 
 
 class LightDecision(StrEnum):

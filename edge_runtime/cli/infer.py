@@ -115,6 +115,7 @@ def record_of(image: Path, outcome: Outcome, model: ModelId) -> dict[str, object
             "inliers": registration.inliers,
             "residual_px": _number(registration.residual_px, 3),
             "packs_px": _number(registration.packs_px, 2),
+            "remarks": [remark.value for remark in registration.remarks],
         },
         "light": {
             "applied": light.applied,
@@ -149,7 +150,14 @@ def unread_record(image: Path, layout: Layout, model: ModelId, detail: str) -> d
         "usable": False,
         "reason": UNREADABLE,
         "detail": detail,
-        "registration": {"status": "refused", "homography": None, "inliers": 0, "residual_px": None, "packs_px": 0.0},
+        "registration": {
+            "status": "refused",
+            "homography": None,
+            "inliers": 0,
+            "residual_px": None,
+            "packs_px": 0.0,
+            "remarks": [],
+        },
         "light": {
             "applied": False,
             "gain": [1.0, 1.0, 1.0],

@@ -30,7 +30,7 @@ from edge_runtime.normalize.features import (
 from edge_runtime.normalize.identity import Identity
 from edge_runtime.normalize.plausible import implausible, spread
 from edge_runtime.normalize.solve import polish, uncertainty
-from edge_runtime.normalize.warp import Points, Warp, scaling
+from edge_runtime.normalize.warp import NO_LENS, Points, Warp, scaling
 from edge_runtime.records import Layout
 
 MIN_SIDE_PX = 32
@@ -39,6 +39,8 @@ MIN_INLIERS = 12
 MIN_CELLS = 4
 MIN_STIFF, STIFF_PX = 6, 12.0
 """Keypoints that must agree with a plane without perspective, and how nearly (at ORB_WIDTH)."""
+LOST_PX = 12.0
+"""Standard deviation of a corner (reference pixels, at ORB_WIDTH) from which a slot's place is not known."""
 RAIL_PX, FAR_PX = 0.3, 3.0
 """How far from the front plane's picture an anchor on a rail and one elsewhere are, at least (reference pixels)."""
 ROUNDS = 5
@@ -78,9 +80,17 @@ class Fit:
     rail_share: float = 0.0
     """Agreeing anchors on rails, of those that lie in the frame."""
     corner_sigma_px: NDArray[np.float64] | None = None
-    """(slots,) how uncertain the worst corner of each slot is, in reference pixels; None when refused."""
+    """(slots,) how uncertain the worst corner of each slot is, in reference pixels; None when refused, and for a camera
+    that stands where it was commissioned."""
     evidence: float = 0.0
     """That this is the commissioned shelf: `identity.Identity.agreement`."""
+
+    def certain(self, inside: NDArray[np.float32], reference: tuple[int, int]) -> NDArray[np.float32]:
+        """`inside` (slots,) with 0 for slots whose place is so uncertain that nothing may be read there."""
+        if self.corner_sigma_px is None:
+            return inside
+        lost = self.corner_sigma_px > LOST_PX * reference[0] / ORB_WIDTH
+        return np.where(lost, np.float32(0.0), inside).astype(np.float32)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -301,7 +311,8 @@ class Registrar:
         if fault:
             return replace(fit, detail=fault)
         exact = agree & seen.rail
-        sigma = self._uncertainty(seen, warp, agree, error)
+        plain = np.allclose(warp.homography, scaling(self._size, warp.size)) and warp.lens == NO_LENS
+        sigma = None if plain else self._uncertainty(seen, warp, agree, error)
         residual = float(np.median(error[exact if exact.sum() >= 8 else agree]))
         return replace(fit, warp=warp, inliers=max(fit.inliers, count), residual_px=residual, corner_sigma_px=sigma)
 

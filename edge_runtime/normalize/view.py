@@ -5,9 +5,10 @@ from __future__ import annotations
 import time
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edge_runtime.normalize import gate, light
-from edge_runtime.normalize.features import Grey
+from edge_runtime.normalize.features import ORB_WIDTH, Grey
 from edge_runtime.normalize.parallax import NO_PARALLAX, PacksPlane
 from edge_runtime.normalize.probes import Probes
 from edge_runtime.normalize.quality import SharpnessGauge, noise_of, saturated_share
@@ -15,7 +16,7 @@ from edge_runtime.normalize.raw import RawNormalizer
 from edge_runtime.normalize.relight import Relighter
 from edge_runtime.normalize.settings import NormalizeSettings
 from edge_runtime.normalize.slots import SlotSampler
-from edge_runtime.normalize.track import Place, Tracker
+from edge_runtime.normalize.track import MOVED_PX, Place, Tracker
 from edge_runtime.normalize.warp import Warp, scaling
 from edge_runtime.records import (
     CropSpec,
@@ -26,12 +27,17 @@ from edge_runtime.records import (
     Reason,
     Registration,
     RegistrationStatus,
+    Remark,
     SlotQuality,
     Unusable,
     View,
 )
 
 __all__ = ["Normalizer", "RawNormalizer", "saturated_share"]
+
+
+WHOLLY = 0.98
+"""Share of a slot in the picture from which it counts as seen wholly."""
 
 
 class Normalizer:
@@ -106,6 +112,7 @@ class Normalizer:
         seen = packs.warp or warp
         registered = time.perf_counter()
         crops, inside, density = self._sampler.sample(frame.pixels, seen.homography, seen.lens)
+        inside = place.fit.certain(inside, self._size)
         saturated = saturated_share(crops, self._margin)
         cut = time.perf_counter()
         means, spreads = self._probes.read(frame.pixels, warp)
@@ -124,6 +131,7 @@ class Normalizer:
             place.moved,
             place.how,
             packs.shift_px,
+            self._remarks(warp, inside),
         )
         ended = time.perf_counter()
         ms = {
@@ -133,6 +141,15 @@ class Normalizer:
             "quality": 1e3 * (ended - relit),
         }
         return View(frame, registration, lit, crops, SlotQuality(inside, saturated, density), sharpness, noise, ms)
+
+    def _remarks(self, warp: Warp, inside: NDArray[np.float32]) -> tuple[Remark, ...]:
+        if not self._settings.register:
+            return ()
+        plain = Warp(scaling(self._size, warp.size), warp.size)
+        off = np.hypot(*(warp.points(self._corners) - plain.points(self._corners)).T) * self._size[0] / warp.size[0]
+        moved = not bool((off < MOVED_PX * max(1.0, self._size[0] / ORB_WIDTH)).all())
+        partly = bool((inside < WHOLLY).any())
+        return (Remark.CAMERA_MOVED,) * moved + (Remark.PARTLY_OUT_OF_VIEW,) * partly
 
     def _relit(self, crops: Image, means: np.ndarray[tuple[int, ...], np.dtype[np.float32]], seen_by: Warp) -> Light:
         if not self._settings.light:

@@ -18,7 +18,7 @@ def test_one_line_an_image_with_exactly_the_keys_of_the_contract(run: Run, site:
     assert [full["image"], gap["image"]] == [str(site.full), str(site.gap)]
     for line in (full, gap):
         assert list(line) == KEYS
-        assert list(line["registration"]) == ["status", "homography", "inliers", "residual_px", "packs_px"]
+        assert list(line["registration"]) == ["status", "homography", "inliers", "residual_px", "packs_px", "remarks"]
         assert np.asarray(line["registration"]["homography"]).shape == (3, 3)
         assert list(line["model"]) == ["name", "version", "sha256"]
         assert [slot["id"] for slot in line["slots"]] == [slot.id for slot in slots()]

@@ -132,6 +132,37 @@ def test_another_bay_with_the_same_products_moved_about_is_refused(seed: int) ->
     assert fit.warp is None
 
 
+@pytest.mark.parametrize("seed", range(2, 5))
+def test_another_bay_with_every_product_in_the_same_place_is_refused(seed: int) -> None:
+    """Only price tags and surroundings tell twins apart."""
+    assert _registrar().register(_grey(noisy(seen(shelf(seed, packs=1), view_from(2))))).warp is None
+
+
+def test_rails_that_say_the_same_are_the_shelf_whatever_stands_on_it() -> None:
+    fit = _registrar().register(_grey(noisy(seen(shelf(packs=99), view_from(10, 2)))))
+    assert _error(fit, view_from(10, 2)) < 1.0
+    assert fit.evidence > 0.7
+
+
+def test_keypoints_of_one_corner_do_not_bend_the_plane() -> None:
+    """Most of the shelf is behind a trolley: what is left is found without perspective first."""
+    homography = view_from(9, 2, 1)
+    picture = noisy(seen(shelf(empty=range(5, 15)), homography))
+    cv2.rectangle(picture, (420, 0), (959, 330), (60, 60, 70), -1)
+    assert _error(_registrar().register(_grey(picture)), homography) < 1.5
+
+
+def test_where_rails_are_hidden_the_slots_there_are_less_certain() -> None:
+    picture = seen(shelf(), view_from(6))
+    whole = _registrar().register(_grey(noisy(picture)))
+    cv2.rectangle(picture, (0, 0), (959, 420), (90, 120, 60), -1)
+    part = _registrar().register(_grey(noisy(picture)))
+    assert whole.corner_sigma_px is not None
+    assert part.corner_sigma_px is not None
+    assert part.corner_sigma_px[0] > 2 * whole.corner_sigma_px[0]
+    assert part.corner_sigma_px[0] > 2 * part.corner_sigma_px[14]
+
+
 @pytest.mark.parametrize("value", [0, 128, 255])
 def test_an_empty_picture_is_refused_and_nothing_breaks(value: int) -> None:
     assert _registrar().register(np.full((720, 960), value, np.uint8)).warp is None

@@ -9,7 +9,7 @@ import pytest
 from edge_runtime.normalize.settings import NormalizeSettings
 from edge_runtime.normalize.view import Normalizer, RawNormalizer
 from edge_runtime.normalize.warp import project
-from edge_runtime.records import CropSpec, Reason, RegistrationStatus, Unusable, View
+from edge_runtime.records import CropSpec, Reason, RegistrationStatus, Remark, Unusable, View
 from tests.normalize.painted import SIZE, frame, layout, noisy, seen, shelf, view_from
 
 SPEC = CropSpec((64, 64), 0.1)
@@ -51,6 +51,15 @@ def test_slots_that_leave_the_picture_say_so() -> None:
     view = _usable(_normalizer().normalize(frame(noisy(seen(shelf(), move)))))
     assert view.quality.inside[0] < 0.6
     assert view.quality.inside[4] == 1.0
+    assert view.registration.remarks == (Remark.CAMERA_MOVED, Remark.PARTLY_OUT_OF_VIEW)
+
+
+def test_a_camera_that_was_moved_says_so_in_every_frame_and_one_in_its_place_says_nothing() -> None:
+    normalizer = _normalizer()
+    assert _usable(normalizer.normalize(frame(noisy(shelf())))).registration.remarks == ()
+    walked = noisy(seen(shelf(), view_from(8, 0, 0, 0.85)))
+    for second in (1, 2, 3):
+        assert _usable(normalizer.normalize(frame(walked, second))).registration.remarks == (Remark.CAMERA_MOVED,)
 
 
 BAD = {
