@@ -51,6 +51,8 @@ class Sightings:
     static: NDArray[np.bool_]
     off: NDArray[np.float64]
     """(n,) how far from the expected place, in reference pixels."""
+    picture: Grey | None = None
+    """The frame brought to the working reference by the expected warp (`Anchors.unwarped`)."""
 
     @property
     def rail(self) -> NDArray[np.bool_]:
@@ -125,6 +127,7 @@ class Anchors:
             self._weights[shown],
             self.static[shown],
             off * self._scale[0],
+            seen,
         )
 
     @property

@@ -37,8 +37,9 @@ class Identity:
         self._size = layout.image_size
         steps = _steps(flat)
         chosen, self.needed = _telling(layout, flat, np.abs(steps) >= STEP)
+        chosen[1::2] = False  # what is written changes little from one line to the next
         self._places = np.flatnonzero(chosen)
-        self._steps = steps.ravel()[self._places]
+        self._steps = _limited(steps, self._places)
         height, width = flat.shape
         scale = np.array([self._size[0] / width, self._size[1] / height])
         rows, columns = np.divmod(self._places, width)
@@ -56,7 +57,7 @@ class Identity:
         if shown.sum() < MIN_PIXELS:
             return 0.0
         own = self._steps[shown]
-        found = _steps(seen).ravel()[self._places[shown]]
+        found = _limited(_steps(seen), self._places[shown])
         return float(own @ found / max(float(np.linalg.norm(own) * np.linalg.norm(found)), 1e-3))
 
 
@@ -79,8 +80,10 @@ def _columns(seen: NDArray[np.bool_]) -> int:
     return int((parts >= 0.02 * parts.sum()).sum())
 
 
-def _steps(flat: Grey) -> Steps:
-    """(height, width) change along x, limited to MOST."""
-    smooth = cv2.GaussianBlur(flat, (5, 5), 1.0)
-    change = cv2.Sobel(smooth, cv2.CV_16S, 1, 0, ksize=3)
-    return np.clip(np.asarray(change), -MOST, MOST).astype(np.float32)
+def _steps(flat: Grey) -> NDArray[np.int16]:
+    """(height, width) change along x."""
+    return np.asarray(cv2.Sobel(cv2.GaussianBlur(flat, (5, 5), 1.0), cv2.CV_16S, 1, 0, ksize=3), np.int16)
+
+
+def _limited(steps: NDArray[np.int16], places: NDArray[np.intp]) -> Steps:
+    return np.asarray(np.clip(steps.ravel()[places], -MOST, MOST), np.float32)

@@ -46,7 +46,7 @@ RAIL_PX, FAR_PX = 0.3, 3.0
 ROUNDS = 5
 DRAWS = (1, 2)
 """Seeds of the random samples from which other planes are proposed."""
-SURE, GAIN = 0.88, 0.01
+SURE, GAIN = 0.70, 0.01
 """Evidence that needs no second look at the anchors, and the gain that is worth another; at most ROUNDS looks."""
 INLIER_PX = 3.0
 """At ORB_WIDTH; scaled with the frame."""
@@ -224,6 +224,10 @@ class Registrar:
         """The anchors from a rough warp, and the exact warp that has the best evidence of those they allow."""
         seen = self.anchors.sight(grey, warp)
         exact = self._at_rest(self._exact(seen, warp))
+        if seen.picture is not None:
+            rough = self._identity.agreement(seen.picture, warp)
+            if rough >= SURE:  # the exact warp agrees better still, and need not be asked
+                return Look(rough, exact, seen)
         best = Look(self._evidence(grey, exact), exact, seen)
         if best.evidence >= SURE:
             return best
