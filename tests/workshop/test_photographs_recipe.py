@@ -20,7 +20,7 @@ torch.set_num_threads(1)
 sys.path.insert(0, str(RECIPE))
 
 from jitter import Jitter  # noqa: E402
-from learning import learn  # noqa: E402
+from learning import Teacher, learn  # noqa: E402
 from lite0 import Lite0  # noqa: E402
 from lite0_graph import COLUMNS, lite0_graph, multiply_adds, void_head_graph  # noqa: E402
 from plan import PhotoRecipe, read_plan  # noqa: E402
@@ -121,6 +121,31 @@ def test_training_goes_on_where_it_stopped(recipe: PhotoRecipe, stored: PhotoCro
 
 def _stop(*_: object) -> dict[str, float]:
     raise KeyboardInterrupt
+
+
+def test_a_short_network_learns_from_a_larger_ones_answers(
+    recipe: PhotoRecipe, stored: PhotoCrops, tmp_path: Path
+) -> None:
+    backbone = lite0_graph(_seeded().folded(), SIZE)
+    large = cut_like(stored, SIZE)
+    head = LogisticRegression(C=0.01).fit(Graph(backbone)(large), stored.void)
+    teacher = Teacher(merge(backbone, void_head_graph(head, 0.0)))
+    crop = msgspec.structs.replace(recipe.crop, size=16)
+    short = msgspec.structs.replace(recipe, crop=crop)
+    few = stored.only(np.arange(64))
+    network = learn(short, Lite0(16, 4, 24), few, few, tmp_path, teacher)
+    assert teacher.size == SIZE
+    assert Graph(lite0_graph(network.body.folded(), 16))(cut_like(few, 16)).shape == (64, 24)
+
+
+def cut_like(crops: PhotoCrops, side: int) -> np.ndarray:
+    return np.stack([cv2.resize(crop, (side, side), interpolation=cv2.INTER_AREA) for crop in crops.crops])
+
+
+def test_the_compact_network_keeps_within_eight_million_multiply_adds() -> None:
+    recipe = read_plan(RECIPE / "recipe-compact.toml")
+    network = Lite0(recipe.crop.size, recipe.network.blocks, recipe.network.embedding)
+    assert multiply_adds(network.folded(), recipe.crop.size) <= 8_000_000
 
 
 def test_jittered_crops_are_pixels_and_repeat_with_the_seed(recipe: PhotoRecipe, stored: PhotoCrops) -> None:
