@@ -28,39 +28,28 @@ from edge_runtime.normalize.features import (
     working_grey,
 )
 from edge_runtime.normalize.identity import Identity
+from edge_runtime.normalize.planes import MIN_INLIERS, Planes
 from edge_runtime.normalize.plausible import implausible, spread
-from edge_runtime.normalize.solve import polish, uncertainty
+from edge_runtime.normalize.solve import polish
 from edge_runtime.normalize.warp import NO_LENS, Points, Warp, scaling
 from edge_runtime.records import Layout
 
 MIN_SIDE_PX = 32
 """ORB's pyramid has no level left of a picture of a few lines."""
-MIN_INLIERS = 12
 MIN_CELLS = 4
 MIN_STIFF, STIFF_PX = 6, 12.0
 """Keypoints that must agree with a plane without perspective, and how nearly (at ORB_WIDTH)."""
 LOST_PX = 12.0
 """Standard deviation of a corner (reference pixels, at ORB_WIDTH) from which a slot's place is not known."""
-RAIL_PX, FAR_PX = 0.3, 3.0
-"""How far from the front plane's picture an anchor on a rail and one elsewhere are, at least (reference pixels)."""
 ROUNDS = 5
-DRAWS = (1, 2)
-"""Seeds of the random samples from which other planes are proposed."""
 SURE, GAIN = 0.70, 0.01
 """Evidence that needs no second look at the anchors, and the gain that is worth another; at most ROUNDS looks."""
 INLIER_PX = 3.0
 """At ORB_WIDTH; scaled with the frame."""
 NEAR_PX = 4.0
 """An anchor agrees with a warp if it is found this near (reference pixels, at 960 px width)."""
-REST_PX = 0.5
-"""A camera that shows every slot's corners this near to where it was commissioned (reference pixels, at 960 px width)
-has not moved: what is left is the error of the fit, and the reference's own geometry is the better answer."""
-MIN_RAILS, MIN_RAIL_HULL = 16, 0.08
 MIN_AGREEING = 24
 MIN_RAIL_ANCHORS = 12
-FIRM = 0.03
-"""Where rails alone determine the plane, what is not on them weighs this much less: it stands behind the rails, and a
-few pixels of parallax on one side of the picture bend the whole plane."""
 Pairs = tuple[Points, Points]
 """Matching keypoints: (n, 2) reference pixels, (n, 2) frame pixels."""
 _WIDTHS = {Kind.ORB: ORB_WIDTH, Kind.SIFT: SIFT_WIDTH}
@@ -115,8 +104,7 @@ class Registrar:
     def __init__(self, layout: Layout, reference: Grey) -> None:
         self._size = (reference.shape[1], reference.shape[0])
         self._near = NEAR_PX * self._size[0] / ORB_WIDTH
-        self._rest = REST_PX * self._size[0] / ORB_WIDTH
-        self._corners = np.asarray([slot.polygon for slot in layout.slots], np.float64).reshape(-1, 2)
+        self._planes = Planes(layout)
         self.anchors = Anchors(layout, reference)
         self._identity = Identity(layout, self.anchors.flat)
         self._greys = {kind: for_detector(working_grey(reference, width)) for kind, width in _WIDTHS.items()}
@@ -206,7 +194,7 @@ class Registrar:
 
         Anchors that a rough warp shows askew are not found; so one looks again while that makes the evidence better.
         """
-        best = Look(-1.0, warp, None)
+        best = Look(-2.0, warp, None)
         for number in range(ROUNDS):
             look = self._looked(grey, warp)
             gained = look.evidence - best.evidence
@@ -223,7 +211,7 @@ class Registrar:
     def _looked(self, grey: Grey, warp: Warp) -> Look:
         """The anchors from a rough warp, and the exact warp that has the best evidence of those they allow."""
         seen = self.anchors.sight(grey, warp)
-        exact = self._at_rest(self._exact(seen, warp))
+        exact = self._planes.at_rest(self._planes.exact(seen, warp))
         if seen.picture is not None:
             rough = self._identity.agreement(seen.picture, warp)
             if rough >= SURE:  # the exact warp agrees better still, and need not be asked
@@ -231,72 +219,13 @@ class Registrar:
         best = Look(self._evidence(grey, exact), exact, seen)
         if best.evidence >= SURE:
             return best
-        for other in self._others(seen, warp):
+        for other in self._planes.others(seen, warp):
             evidence = self._evidence(grey, other)
             best = Look(evidence, other, seen) if evidence > best.evidence else best
         return best
 
     def _evidence(self, grey: Grey, warp: Warp) -> float:
         return self._identity.agreement(self.anchors.unwarped(grey, warp), warp)
-
-    def _others(self, seen: Sightings, warp: Warp) -> Iterator[Warp]:
-        """Other planes that a part of the anchors agrees with: which of them is right only the whole picture can say."""
-        good = seen.agree
-        source, target, rail = seen.source[good], seen.target[good], seen.rail[good]
-        weights, unit = self._pull(seen), max(0.5, warp.size[0] / self._size[0])
-        for chosen in (rail, np.ones_like(rail)):
-            for draw in DRAWS if chosen.sum() >= MIN_INLIERS else ():
-                found, _ = cv2.findHomography(source[chosen], target[chosen], params=_drawn(draw, 2.0 * unit))
-                if found is not None and not implausible(np.asarray(found, np.float64), self._size, warp.size):
-                    start = Warp(np.asarray(found, np.float64), warp.size)
-                    yield self._at_rest(polish(start, self._size, source, target, weights, 0.6 * unit)[0])
-
-    def _pull(self, seen: Sightings) -> NDArray[np.float64]:
-        """Weights of the agreeing anchors."""
-        weights, rail = seen.weights[seen.agree], seen.rail[seen.agree]
-        firm = self._firm(seen.source[seen.agree][rail])
-        return np.asarray(np.where(rail, weights, FIRM * weights) if firm else weights, np.float64)
-
-    def _at_rest(self, warp: Warp) -> Warp:
-        """The commissioned geometry itself where `warp` says the same to a fraction of a pixel."""
-        plain = Warp(scaling(self._size, warp.size), warp.size)
-        off = np.hypot(*(warp.points(self._corners) - plain.points(self._corners)).T) * self._size[0] / warp.size[0]
-        return plain if (off < self._rest).all() else warp
-
-    def _exact(self, seen: Sightings, warp: Warp) -> Warp:
-        good = seen.agree
-        if good.sum() < MIN_INLIERS:
-            return warp
-        source, target, weights, rail = seen.source[good], seen.target[good], self._pull(seen), seen.rail[good]
-        unit = max(0.5, warp.size[0] / self._size[0])
-        starts = [warp, *self._by_rails(source[rail], target[rail], warp, 1.5 * unit)]
-        rough = [polish(start, self._size, source, target, weights, 1.6 * unit) for start in starts]
-        best = min(rough, key=lambda found: found[1])[0]
-        return polish(best, self._size, source, target, weights, 0.6 * unit)[0]
-
-    def _by_rails(self, source: Points, target: Points, warp: Warp, limit: float) -> list[Warp]:
-        """A second start, from rails alone: keypoints may have settled on the back panel."""
-        if not self._firm(source):
-            return []
-        found, _ = cv2.findHomography(source, target, method=cv2.USAC_MAGSAC, ransacReprojThreshold=limit)
-        if found is None or implausible(np.asarray(found, np.float64), self._size, warp.size):
-            return []
-        return [Warp(np.asarray(found, np.float64), warp.size)]
-
-    def _uncertainty(
-        self, seen: Sightings, warp: Warp, agree: NDArray[np.bool_], error: NDArray[np.float64]
-    ) -> NDArray[np.float64]:
-        """(slots,) standard deviation of each slot's worst corner, reference pixels."""
-        unit = warp.size[0] / self._size[0]
-        rails = error[agree & seen.rail]
-        near = max(RAIL_PX, float(np.median(rails)) if len(rails) else FAR_PX)
-        noise = np.where(seen.rail, near, FAR_PX)[agree] * unit
-        sigma = uncertainty(warp, self._size, seen.source[agree], noise, self._corners) / unit
-        return np.asarray(sigma.reshape(-1, 4).max(1), np.float64)
-
-    def _firm(self, rails: Points) -> bool:
-        """Whether these points determine a plane by themselves."""
-        return len(rails) >= MIN_RAILS and spread(rails, self._size)[1] >= MIN_RAIL_HULL
 
     def _judged(self, seen: Sightings, warp: Warp, error: NDArray[np.float64], fit: Fit) -> Fit:
         agree = seen.agree & (error < self._near)
@@ -316,19 +245,9 @@ class Registrar:
             return replace(fit, detail=fault)
         exact = agree & seen.rail
         plain = np.allclose(warp.homography, scaling(self._size, warp.size)) and warp.lens == NO_LENS
-        sigma = None if plain else self._uncertainty(seen, warp, agree, error)
+        sigma = None if plain else self._planes.uncertainty(seen, warp, agree, error)
         residual = float(np.median(error[exact if exact.sum() >= 8 else agree]))
         return replace(fit, warp=warp, inliers=max(fit.inliers, count), residual_px=residual, corner_sigma_px=sigma)
-
-
-def _drawn(seed: int, limit: float) -> cv2.UsacParams:
-    """MAGSAC with this seed, `limit` in frame pixels."""
-    chosen = cv2.UsacParams()
-    chosen.threshold, chosen.maxIterations, chosen.confidence = limit, 2000, 0.9999
-    chosen.randomGeneratorState = seed
-    chosen.sampler, chosen.score = cv2.SAMPLING_UNIFORM, cv2.SCORE_METHOD_MAGSAC
-    chosen.loMethod = cv2.LOCAL_OPTIM_INNER_LO
-    return chosen
 
 
 def _too_few(inliers: int, points: Points, size: tuple[int, int]) -> str:
