@@ -59,8 +59,12 @@ class Planes:
     def at_rest(self, warp: Warp) -> Warp:
         """The commissioned geometry itself where `warp` says the same to a fraction of a pixel."""
         plain = Warp(scaling(self._size, warp.size), warp.size)
-        off = np.hypot(*(warp.points(self._corners) - plain.points(self._corners)).T) * self._size[0] / warp.size[0]
-        return plain if (off < self._rest).all() else warp
+        return plain if self.apart(warp, plain) < self._rest else warp
+
+    def apart(self, one: Warp, other: Warp) -> float:
+        """Largest distance between two warps of one frame over the slots' corners, in reference pixels."""
+        off = np.hypot(*(one.points(self._corners) - other.points(self._corners)).T) * self._size[0] / one.size[0]
+        return float(np.nan_to_num(off, nan=np.inf).max(initial=0.0))
 
     def exact(self, seen: Sightings, warp: Warp) -> Warp:
         """The warp that most of the agreeing anchors are of one mind about, from a rough one."""

@@ -42,7 +42,7 @@ MIN_STIFF, STIFF_PX = 6, 12.0
 LOST_PX = 12.0
 """Standard deviation of a corner (reference pixels, at ORB_WIDTH) from which a slot's place is not known."""
 ROUNDS = 5
-SURE, GAIN = 0.70, 0.01
+SURE, GAIN = 0.72, 0.01
 """Evidence that needs no second look at the anchors, and the gain that is worth another; at most ROUNDS looks."""
 INLIER_PX = 3.0
 """At ORB_WIDTH; scaled with the frame."""
@@ -212,7 +212,7 @@ class Registrar:
         """The anchors from a rough warp, and the exact warp that has the best evidence of those they allow."""
         seen = self.anchors.sight(grey, warp)
         exact = self._planes.at_rest(self._planes.exact(seen, warp))
-        if seen.picture is not None:
+        if seen.picture is not None and self._planes.apart(exact, warp) < self._near:
             rough = self._identity.agreement(seen.picture, warp)
             if rough >= SURE:  # the exact warp agrees better still, and need not be asked
                 return Look(rough, exact, seen)
