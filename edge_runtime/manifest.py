@@ -57,6 +57,8 @@ class Confidence(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Thresholds(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """When a slot is answered, and when it is `blocked` or `unknown` instead; `shelf.reading` applies them."""
+
     answer: Share
     """A slot whose best probability is below this is `unknown`."""
     blocked: Share
