@@ -55,6 +55,7 @@ class CameraWindow:
         self._unusable: Counter[str] = Counter()
         self._registration: Counter[str] = Counter()
         self._light: Counter[str] = Counter()
+        self._remarks: Counter[str] = Counter()
         self._ms: defaultdict[str, _Series] = defaultdict(_Series)
         self._series: defaultdict[str, _Series] = defaultdict(_Series)
 
@@ -79,7 +80,9 @@ class CameraWindow:
         self._usable += 1
         self._light_applied += view.light.applied
         self._light[view.light.decision.value] += 1
+        self._remarks.update(remark.value for remark in view.registration.remarks)
         series = self._series
+        series["packs_px"].take(view.registration.packs_px)
         series["gain"].take(math.fsum(view.light.gain) / 3)
         series["light_before"].take(view.light.residual_before)
         series["light_after"].take(view.light.residual_after)
@@ -104,6 +107,8 @@ class CameraWindow:
             registration={status: n for status, n in sorted(self._registration.items()) if n},
             residual_px=series["residual_px"].median(3),
             inliers=None if inliers is None else int(inliers),
+            remarks=dict(sorted(self._remarks.items())),
+            packs_px=series["packs_px"].median(2) or None,
             light_applied=self._light_applied,
             light=dict(sorted(self._light.items())),
             gain=series["gain"].mean(4),

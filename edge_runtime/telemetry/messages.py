@@ -160,6 +160,10 @@ class CameraFigures(Part, frozen=True):
     """Frames by status, and `moved`."""
     residual_px: float | None = None
     inliers: int | None = None
+    remarks: dict[str, int] = {}
+    """Usable frames by what is to be said about the view all the same."""
+    packs_px: float | None = None
+    """Median shift of the packs against the rail's plane that was made up for, in reference pixels; left out if 0."""
     light_applied: int = 0
     light: dict[str, int] = {}
     """Usable frames by what the gate of the light match decided."""

@@ -220,6 +220,8 @@ def _registration(registration: Registration) -> dict[str, Json]:
         "inliers": registration.inliers,
         "residual_px": None if residual is None else _finite(residual),
         "moved": registration.moved,
+        "packs_px": _finite(registration.packs_px),
+        "remarks": [remark.value for remark in registration.remarks],
         "detail": registration.detail,
     }
 
@@ -227,6 +229,7 @@ def _registration(registration: Registration) -> dict[str, Json]:
 def _light(light: Light) -> dict[str, Json]:
     return {
         "applied": light.applied,
+        "decision": light.decision.value,
         "gain": [_finite(g) for g in light.gain],
         "residual_before": _finite(light.residual_before),
         "residual_after": _finite(light.residual_after),

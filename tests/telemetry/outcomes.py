@@ -15,6 +15,7 @@ from edge_runtime.records import (
     Reason,
     Registration,
     RegistrationStatus,
+    Remark,
     Scores,
     SlotQuality,
     SlotReading,
@@ -42,11 +43,13 @@ def usable(
     camera: str = "cam",
     at: float = 1_760_000_000.123456,
     model: ModelId = MODEL,
+    remarks: tuple[Remark, ...] = (),
+    packs_px: float = 0.0,
 ) -> Outcome:
     n = len(states)
     ones = np.ones(n, np.float32)
     taken = frame(camera, at)
-    registration = Registration(RegistrationStatus.OK, np.eye(3), 312, 0.8123456)
+    registration = Registration(RegistrationStatus.OK, np.eye(3), 312, 0.8123456, packs_px=packs_px, remarks=remarks)
     light = Light(True, (1.1, 1.0, 0.9), 0.0812345, 0.0212345, 0.93, decision=LightDecision.APPLIED)
     view = View(
         taken, registration, light, np.zeros((n, 2, 2, 3), np.uint8), SlotQuality(ones, 0 * ones, ones), 1, 2, MS

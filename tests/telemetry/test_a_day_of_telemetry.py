@@ -1,4 +1,7 @@
-"""What one camera sends in a day at the defaults: at most 1.5 MB. `pytest --log-cli-level=INFO` shows the figures."""
+"""What one camera sends in a day at the defaults, with something to remark all day: at most 1.5 MB.
+
+`pytest --log-cli-level=INFO` shows the figures.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ import numpy as np
 from edge_runtime.drift.cause import Cause
 from edge_runtime.drift.monitor import DriftReport, DriftState
 from edge_runtime.drift.signals import NAMES
-from edge_runtime.records import Event, State
+from edge_runtime.records import Event, Remark, State
 from edge_runtime.telemetry.builders import CameraHealth, Health, Stamp
 from edge_runtime.telemetry.observer import Telemetry
 from edge_runtime.telemetry.spool import Entry, SpoolCounts
@@ -68,7 +71,7 @@ def test_a_day_of_one_camera_fits_in_its_budget() -> None:
     )
     states = {f"r{n // 8}c{n % 8:02}": State.STOCKED for n in range(SLOTS)}
     moments = sorted(chance.uniform(0, DAY_S) for _ in range(CHANGES))
-    frame = outcomes.usable(states, camera="aisle-4-left")
+    frame = outcomes.usable(states, camera="aisle-4-left", remarks=tuple(Remark), packs_px=12.34)
     while clock["now"] < DAY_S:
         clock["now"] += FRAME_S
         events: tuple[Event, ...] = ()
@@ -79,7 +82,7 @@ def test_a_day_of_one_camera_fits_in_its_budget() -> None:
             why = {"frames": 3.0, "model": "shelf-occupancy-1.0.0"}
             events += (Event(key, "slot", "aisle-4-left", moments.pop(0), slot, was, states[slot], 0.97, why),)
         if events:
-            frame = outcomes.usable(states, camera="aisle-4-left")
+            frame = outcomes.usable(states, camera="aisle-4-left", remarks=tuple(Remark), packs_px=12.34)
         ms = {stage: value * float(np.exp(chance.gauss(0, 0.1))) for stage, value in outcomes.MS.items()}
         telemetry.observe(replace(frame, events=events, ms=ms))
         telemetry.report_health(

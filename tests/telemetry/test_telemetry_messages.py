@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from edge_runtime.errors import BadConfig, Refused
 from edge_runtime.fleet.commands import Command
-from edge_runtime.records import Event, Layout, Reason, Slot, State
+from edge_runtime.records import Event, Layout, Reason, Remark, Slot, State
 from edge_runtime.telemetry import builders, messages
 from edge_runtime.telemetry.builders import CameraHealth, Health, Stamp
 from edge_runtime.telemetry.figures import CameraWindow, quantile
@@ -77,9 +77,10 @@ def test_shelf_of_an_unusable_frame_says_why() -> None:
     assert (decoded["usable"], decoded["reason"]) == (False, "covered")
 
 
-def test_event() -> None:
-    event = Event("e-1", "slot", "cam", AT, "a", "stocked", "empty", 0.91, {"why": "two readings", "n": 2.0})
-    decoded = said(TOPICS.event("slot"), builders.event(STAMP, 5, event, outcomes.MODEL))
+@pytest.mark.parametrize("kind", ["slot", "sight", "camera", "model", "drift"])
+def test_event(kind: str) -> None:
+    event = Event("e-1", kind, "cam", AT, "a", "stocked", "empty", 0.91, {"why": "two readings", "n": 2.0})
+    decoded = said(TOPICS.event(kind), builders.event(STAMP, 5, event, outcomes.MODEL))
     assert (decoded["id"], decoded["was"], decoded["now"], decoded["detail"]["n"]) == ("e-1", "stocked", "empty", 2)
 
 
@@ -94,6 +95,15 @@ def test_no_event_is_too_large_or_not_json(
     decoded = json.loads(raw)
     assert decoded["id"] == "e"
     assert math.isfinite(decoded["at"])
+
+
+def figures_said(window: CameraWindow) -> dict:
+    """One camera's figures as a message holds them."""
+    cameras = {"cam": window.take(None)}
+    figures = messages.TelemetryMessage(
+        **STAMP.head(AT), seq=1, id="t-1", interval_s=60.0, rss_mb=80.0, cpu_s=1.0, cameras=cameras
+    )
+    return said(TOPICS.telemetry, figures)["cameras"]["cam"]
 
 
 def test_telemetry_figures_add_up() -> None:
@@ -114,11 +124,29 @@ def test_telemetry_figures_add_up() -> None:
     assert (decoded["inliers"], decoded["residual_px"], decoded["reconnects"]) == (312, 0.812, 2)
 
 
-def test_a_window_begins_anew_after_it_was_taken() -> None:
+def test_telemetry_says_that_the_camera_moved_and_how_far_the_packs_did() -> None:
     window = CameraWindow()
     window.observe(outcomes.usable(STATES))
+    for shift in (7.126, 9.0):
+        window.observe(outcomes.usable(STATES, remarks=tuple(Remark), packs_px=shift))
+    window.observe(outcomes.unusable(Reason.COVERED, STATES))
+    decoded = figures_said(window)
+    assert decoded["remarks"] == {"camera_moved": 2, "partly_out_of_view": 2}
+    assert decoded["packs_px"] == 7.13
+
+
+def test_a_camera_that_stands_as_commissioned_costs_no_byte_for_saying_so() -> None:
+    window = CameraWindow()
+    window.observe(outcomes.usable(STATES))
+    assert {"remarks", "packs_px"}.isdisjoint(figures_said(window))
+
+
+def test_a_window_begins_anew_after_it_was_taken() -> None:
+    window = CameraWindow()
+    window.observe(outcomes.usable(STATES, remarks=tuple(Remark), packs_px=3.0))
     window.take(None)
-    assert window.take(None).frames == 0
+    anew = window.take(None)
+    assert (anew.frames, anew.remarks, anew.packs_px) == (0, {}, None)
 
 
 def test_a_camera_without_frames_has_figures_too() -> None:

@@ -13,11 +13,13 @@ from edge_runtime.records import (
     Image,
     Layout,
     Light,
+    LightDecision,
     ModelId,
     Outcome,
     Reason,
     Registration,
     RegistrationStatus,
+    Remark,
     Scores,
     Slot,
     SlotQuality,
@@ -88,12 +90,14 @@ def statuses() -> tuple[SlotStatus, ...]:
 
 def good(sequence: int = 1, buffer: Image | None = None) -> Outcome:
     taken = frame(sequence)
-    registration = Registration(RegistrationStatus.OK, SEEN_AS.astype(np.float64), 140, 0.6)
+    registration = Registration(
+        RegistrationStatus.OK, SEEN_AS.astype(np.float64), 140, 0.6, packs_px=8.25, remarks=(Remark.CAMERA_MOVED,)
+    )
     ones = np.ones(8, np.float32)
     view = View(
         taken,
         registration,
-        Light(True, (1.1, 1.0, 0.9), 0.3, 0.05, 0.92),
+        Light(True, (1.1, 1.0, 0.9), 0.3, 0.05, 0.92, decision=LightDecision.APPLIED),
         crops() if buffer is None else buffer,
         SlotQuality(ones, 0 * ones, ones),
         0.9,

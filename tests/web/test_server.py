@@ -60,6 +60,8 @@ def test_the_state_names_every_slot_before_and_after_the_first_frame(view: tuple
     assert after["events"][0]["now"] == "empty"
     assert after["model"]["version"] == "1.2.3"
     assert after["registration"]["status"] == "ok"
+    assert (after["registration"]["remarks"], after["registration"]["packs_px"]) == (["camera_moved"], 8.25)
+    assert after["light"]["decision"] == "applied"
 
 
 def test_an_unusable_frame_is_told_with_its_reason(view: tuple[ViewServer, CameraBoard]) -> None:
@@ -182,4 +184,5 @@ def test_a_real_browser_shows_the_slots_without_an_error(
     assert not console
     for number, state in enumerate(STATES):
         assert f'data-slot="r{number // 4}s{number % 4}" data-state="{state.value}"' in done.stdout
-    assert "painted 1.2.3" in done.stdout
+    for text in ("painted 1.2.3", "camera moved", "8.3 px, made up for", "corrected (applied)"):
+        assert text in done.stdout
