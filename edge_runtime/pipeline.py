@@ -100,7 +100,8 @@ class Pipeline:
         return self._conclude(view, scores, began)
 
     def miss(self, view: Unusable) -> Outcome:
-        """Take a moment in which there was no frame (`Reason.NO_CAMERA`) to the shelf and the observers."""
+        """Take a moment without a frame (`Reason.NO_CAMERA`), or whose frame made `step` raise (`Reason.FAILED`), to
+        the shelf and the observers."""
         return self._conclude(view, None, time.perf_counter())
 
     def _conclude(self, view: View | Unusable, scores: Scores | None, began: float) -> Outcome:

@@ -47,6 +47,8 @@ class Reason(StrEnum):
     TOO_SMALL = "too_small"
     NO_MODEL = "no_model"
     NO_CAMERA = "no_camera"
+    FAILED = "failed"
+    """The work on the frame itself failed; the camera's state says how."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -148,7 +148,9 @@ class Daemon:
         except (EdgeError, cv2.error) as fault:
             if not station.fault:
                 log.warning("camera %s: frames are left out: %s", station.name, fault)
-            station.fault = f"a frame was left out: {fault}"
+            outcome = station.leave_out(fault)
+            if outcome is not None:
+                self._note(station, outcome)
             return True
         if outcome is not None:
             self._note(station, outcome)

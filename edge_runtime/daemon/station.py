@@ -1,7 +1,8 @@
 """One camera in the daemon: its frames into its pipeline, and an account of both.
 
 A station never raises for its camera. A camera that gives nothing is, after a while, taken through the pipeline as
-frames that are missing, so that its slots become `unknown` and everybody downstream hears of it.
+frames that are missing, and a frame whose work failed as one that can not be used, so that the slots become `unknown`
+once that has lasted and everybody downstream hears of it.
 """
 
 from __future__ import annotations
@@ -12,11 +13,13 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
+import cv2
 import numpy as np
 
 from edge_runtime.config import CameraConfig
 from edge_runtime.daemon.models import LoadedModel, build_parts, thresholds_of
 from edge_runtime.drift.monitor import DriftMonitor
+from edge_runtime.errors import EdgeError
 from edge_runtime.pipeline import Pipeline
 from edge_runtime.records import (
     Frame,
@@ -81,10 +84,12 @@ class Station:
         self.business = BusinessFigures()
         self.frames = 0
         self.outcome: Outcome | None = None
-        """Of the newest frame, or of a missing one."""
+        """Of the newest frame, or of a missing or failed one."""
         self.last_frame_at: float | None = None
         self.fault = ""
-        """Why the newest frame was left out; its slots are those of the frame before. Empty once one goes through."""
+        """Why the newest frame was left out; its slots were not read. Empty once one goes through."""
+        self._newest: Frame | None = None
+        """Of the last `visit`, if it had one."""
         self._sequence = 0
         self._clock = clock
         self._began_s = self._last_s = self._told_s = clock()
@@ -109,14 +114,28 @@ class Station:
         return tuple(status.state for status in self.outcome.statuses) if self.outcome else ()
 
     def visit(self, timeout_s: float = 0.0) -> Outcome | None:
-        """Take the newest frame if there is a new one. Raises ModelFault; then the frame is gone, the next one comes."""
-        frame = self.parts.camera.newest(timeout_s, self._sequence)
+        """Take the newest frame if there is a new one. Raises ModelFault; then the frame is gone, the next one comes.
+
+        What else the work on a frame may raise (EdgeError, cv2.error) is for `leave_out`.
+        """
+        frame = self._newest = self.parts.camera.newest(timeout_s, self._sequence)
         if frame is None:
             return self._miss()
         self._sequence = frame.sequence
         self._last_s, self.last_frame_at = self._clock(), frame.captured_at
         self.frames += 1
         return self._keep(self.parts.pipeline.step(frame))
+
+    def leave_out(self, fault: Exception) -> Outcome | None:
+        """The frame of the last `visit` failed for `fault`: the shelf learns that it was not read, as of any other
+        frame that can not be used. None if that fails too, or if no frame was at fault."""
+        self.fault, frame = f"a frame was left out: {fault}", self._newest
+        if frame is None:
+            return None
+        try:
+            return self._keep(self.parts.pipeline.miss(_unread(frame, Reason.FAILED, str(fault))), self.fault)
+        except (EdgeError, cv2.error):
+            return None
 
     def use(self, loaded: LoadedModel | None) -> None:
         """Change the model between two frames; None is safe mode. Raises ModelFault if it does not fit."""
@@ -133,14 +152,18 @@ class Station:
         detail = report.error or f"{report.source} has given no picture for {self.age_s:.0f} s"
         return self._keep(self.parts.pipeline.miss(missing_frame(self.name, self._sequence, detail, self._told_s)))
 
-    def _keep(self, outcome: Outcome) -> Outcome:
+    def _keep(self, outcome: Outcome, fault: str = "") -> Outcome:
         self.business.update(outcome.statuses, outcome.frame.captured_monotonic_s)
-        self.outcome, self.fault = outcome, ""
+        self.outcome, self.fault = outcome, fault
         return outcome
 
 
 def missing_frame(camera: str, sequence: int, detail: str, monotonic_s: float) -> Unusable:
     """A moment without a picture, as the value that the pipeline knows."""
     frame = Frame(camera, sequence, np.zeros((16, 16, 3), np.uint8), time.time(), monotonic_s)
-    refused = Registration(RegistrationStatus.REFUSED, None, detail="no frame")
-    return Unusable(frame, Reason.NO_CAMERA, detail, refused, Light(applied=False), {})
+    return _unread(frame, Reason.NO_CAMERA, detail)
+
+
+def _unread(frame: Frame, reason: Reason, detail: str) -> Unusable:
+    refused = Registration(RegistrationStatus.REFUSED, None, detail="not looked for")
+    return Unusable(frame, reason, detail, refused, Light(applied=False), {})

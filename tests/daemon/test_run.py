@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from pathlib import Path
+from typing import NoReturn
 
 import cv2
 import numpy as np
@@ -12,7 +14,8 @@ import pytest
 from edge_runtime.daemon.health import read_status
 from edge_runtime.daemon.run import Daemon, Orders
 from edge_runtime.errors import BadConfig, Refused
-from edge_runtime.records import Frame, State, View
+from edge_runtime.pipeline import Pipeline
+from edge_runtime.records import Frame, Scores, State, Unusable, View
 from tests.daemon.rig import Report, Rig, Status, shelf_picture, write_shelf
 from tests.lifecycle.bundles import make_bundle
 
@@ -212,8 +215,11 @@ class Broken:
 
     reference_crops = np.zeros((4, 64, 64, 3), np.uint8)
 
+    def __init__(self, fault: Exception | None = None) -> None:
+        self.fault = fault or cv2.error("OpenCV: assertion failed")
+
     def normalize(self, frame: Frame) -> View:
-        raise cv2.error("OpenCV: assertion failed")
+        raise self.fault
 
 
 def test_frames_that_can_not_be_worked_are_one_cameras_fault_and_are_told(tmp_path: Path) -> None:
@@ -229,6 +235,53 @@ def test_frames_that_can_not_be_worked_are_one_cameras_fault_and_are_told(tmp_pa
     pipeline.replace(whole, model)
     rig.turns(daemon, 1, GOOD)
     assert daemon.health().state == "ok"
+
+
+@pytest.mark.parametrize("fault", [cv2.error("OpenCV: assertion failed"), Refused("not a picture of this camera")])
+def test_a_camera_whose_every_frame_fails_does_not_keep_its_old_slot_states(tmp_path: Path, fault: Exception) -> None:
+    rig = Rig(tmp_path, ("a", "b"))
+    daemon = opened(rig)
+    rig.turns(daemon, 4, GOOD)
+    station = rig.roster.stations["b"]
+    seen = station.outcome
+    assert seen is not None
+    pipeline = station.parts.pipeline
+    whole, model = pipeline.normalizer, pipeline.model
+    pipeline.replace(Broken(fault), model)
+    told = []
+    for n in range(5):
+        rig.turns(daemon, 1, GOOD)
+        assert station.outcome is not None
+        told += [(event.kind, event.now) for event in station.outcome.events]
+        if n == 0:
+            assert {s.state for s in station.outcome.statuses} == {State.STOCKED}, "one frame may fail"
+    assert {(s.state, s.reason) for s in station.outcome.statuses} == {(State.UNKNOWN, "failed")}
+    assert told == [("camera", "failed")]
+    assert daemon.health().cameras["b"].state == "unusable"
+    assert daemon.health().reasons == (f"camera b: a frame was left out: {fault}",)
+    assert {s.state for s in rig.roster.stations["a"].outcome.statuses} == {State.STOCKED}  # type: ignore[union-attr]
+    pipeline.replace(whole, model)
+    rig.turns(daemon, 3, GOOD)
+    assert [(s.state, s.since) for s in station.outcome.statuses] == [(s.state, s.since) for s in seen.statuses]
+    assert daemon.health().state == "ok"
+
+
+def test_a_shelf_that_fails_too_is_told_and_the_other_cameras_go_on(tmp_path: Path) -> None:
+    rig = Rig(tmp_path, ("a", "b"))
+    daemon = opened(rig)
+    rig.turns(daemon, 2, GOOD)
+
+    class Failing:
+        def observe(self, view: View | Unusable, scores: Scores | None) -> NoReturn:
+            raise Refused("the shelf can not take this")
+
+    parts = rig.roster.stations["b"].parts
+    pipeline = Pipeline(parts.pipeline.normalizer, parts.pipeline.model, Failing())
+    rig.roster.stations["b"].parts = replace(parts, pipeline=pipeline)
+    rig.turns(daemon, 2, GOOD)
+    assert daemon.health().cameras["b"].state == "unusable"
+    assert "can not take this" in daemon.health().reasons[0]
+    assert rig.roster.stations["a"].frames == 4
 
 
 def test_stopping_is_clean_and_the_last_status_says_so(tmp_path: Path) -> None:
