@@ -21,7 +21,7 @@ def register(verbs: Verbs) -> None:
         "model",
         "list, show or verify model bundles",
         "A bundle is one zip with one model version: the ONNX file, its manifest, golden answers and licence.",
-        "  edge-runtime model list\n  edge-runtime model verify shelf-occupancy-1.0.0.zip",
+        "  edge-runtime model list\n  edge-runtime model verify shelf-occupancy-1.1.0.zip",
     )
     kinds = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
     listing = add_verb(
@@ -39,7 +39,7 @@ def register(verbs: Verbs) -> None:
         "show",
         "what a bundle's manifest says",
         "Shows what a model wants, says, where it comes from, and what its export lost.",
-        "  edge-runtime model show shelf-occupancy-1.0.0.zip\n  edge-runtime model show --json",
+        "  edge-runtime model show shelf-occupancy-1.1.0.zip\n  edge-runtime model show --json",
     )
     show.add_argument("bundle", type=Path, nargs="?", help="default: the newest that is installed")
     add_json(show)

@@ -20,6 +20,10 @@ T_RANGE = (0.25, 8.0)
 LIMITS = {"base": (-1.4, 1.8), "blur": (0.0, 4.0), "noise": (0.0, 4.0), "density": (0.0, 4.0), "saturated": (0.0, 6.0)}
 """A worse view can only lower confidence: the covariates may not be negative."""
 ROUNDS = 6
+GLARE = (0.35, 0.45, 0.55, 0.65)
+"""Limits of `Thresholds.saturated` that are tried, the lowest first."""
+GLARE_RIGHT, GLARE_SLOTS = 0.9, 15
+"""A limit stands if at least so many of so many answers under it are right."""
 
 
 def temperature(confidence: Confidence, crops: CropSet) -> NDArray[np.float64]:
@@ -85,12 +89,13 @@ def answer(logits: NDArray[np.float32], crops: CropSet, confidence: Confidence, 
 
 
 def fit_thresholds(
-    logits: NDArray[np.float32], crops: CropSet, confidence: Confidence, coverage: float = 0.985, trusted: float = 0.99
+    logits: NDArray[np.float32], crops: CropSet, confidence: Confidence, coverage: float = 0.993, trusted: float = 0.99
 ) -> Thresholds:
     """The highest `answer` and `view` thresholds that still answer and trust so much of what can be seen at severity 3.
 
     `coverage`: share of those slots that are sure enough by themselves; `trusted`: share of them in trusted views.
-    `blocked` is where calling a visible slot blocked and missing a covered one weigh alike.
+    `blocked` is where calling a visible slot blocked and missing a covered one weigh alike; `saturated` is as high as
+    the answers under so much glare are still right.
     """
     shares = softmax(logits, temperature(confidence, crops))
     blocked_at = _even_point(shares[:, BLOCKED], crops.label == BLOCKED)
@@ -100,9 +105,22 @@ def fit_thresholds(
     if not seen.any():
         return Thresholds(answer=0.5, blocked=round(blocked_at, 3))
     at = float(np.clip(np.quantile(best[seen], 1 - coverage), 0.4, 0.9))
-    found = Thresholds(answer=round(at, 3), blocked=round(blocked_at, 3))
+    visible = (crops.label != BLOCKED) & crops.usable & (shares[:, BLOCKED] < blocked_at) & (best >= at)
+    glare_at = _glare_limit(crops.saturated[visible], three[visible].argmax(1) == crops.label[visible])
+    found = Thresholds(answer=round(at, 3), blocked=round(blocked_at, 3), saturated=glare_at)
     views = _view_confidence(best, shares[:, BLOCKED], crops, found)
     return msgspec.structs.replace(found, view=round(float(np.quantile(views[seen], 1 - trusted)), 3))
+
+
+def _glare_limit(saturated: NDArray[np.float32], right: NDArray[np.bool_]) -> float:
+    """The highest share at the ceiling, up to GLARE[-1], at which the answers beyond the lowest limit are still right."""
+    limit = GLARE[0]
+    for at in GLARE[1:]:
+        beyond = (saturated > GLARE[0]) & (saturated <= at)
+        if beyond.sum() < GLARE_SLOTS or right[beyond].mean() < GLARE_RIGHT:
+            break
+        limit = at
+    return limit
 
 
 def _view_confidence(

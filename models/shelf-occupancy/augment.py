@@ -217,7 +217,7 @@ class Augment:
         b = (y - cy) * torch.cos(angle) - (u - cx) * torch.sin(angle)
         power = torch.where(self._some(n, 0.5), 2.0, 8.0)[:, None, None]
         inside = ((a / wide).abs().clamp(max=9) ** power + (b / tall).abs().clamp(max=9) ** power) < 1
-        mask = inside & self._some(n, 0.15)[:, None, None]
+        mask = inside & self._some(n, 0.2)[:, None, None]
         edge = 1 / (1 + 2 * self._geometry.margin)
         core = (u.abs() < edge) & (y.abs() < edge)
         covered = (mask & core).flatten(1).sum(1) / core.sum()

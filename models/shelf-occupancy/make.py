@@ -26,7 +26,7 @@ from train import train
 from edge_runtime.manifest import decode_manifest
 from edge_runtime.workshop.calibrate import answer
 from edge_runtime.workshop.crops import CropSet, join_crops
-from edge_runtime.workshop.cutting import cut_dataset, load_dataset, partly_placed, normalized
+from edge_runtime.workshop.cutting import cut_dataset, load_dataset, normalized, partly_placed
 from edge_runtime.workshop.field import dataset_digest
 from edge_runtime.workshop.graph import backbone_graph, multiply_adds
 from edge_runtime.workshop.measure import table

@@ -151,3 +151,16 @@ def test_views_are_trusted_as_often_as_asked() -> None:
     said = answer(logits, crops, Confidence(), found).said
     loose = answer(logits, crops, Confidence(), Thresholds(answer=found.answer, blocked=found.blocked)).said
     assert 0.02 < np.mean(loose != said) < 0.08
+
+
+@pytest.mark.parametrize(("right_until", "limit"), [(0.3, 0.35), (0.5, 0.45), (1.0, 0.65)])
+def test_glare_is_answered_as_far_as_answers_are_right(right_until: float, limit: float) -> None:
+    crops = made(severity=3, seed=7)
+    crops.slot[:] = np.arange(N) % 20
+    crops.saturated[:] = np.linspace(0, 1, N)
+    crops.label[:] = np.arange(N) % 3
+    said = np.where(crops.saturated <= right_until, crops.label, (crops.label + 1) % 3)
+    logits = np.zeros((N, 4), np.float32)
+    logits[np.arange(N), said] = 3.0
+    logits[:, BLOCKED] = -9.0
+    assert fit_thresholds(logits, crops, Confidence()).saturated == limit
