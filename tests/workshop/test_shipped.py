@@ -21,7 +21,7 @@ from edge_runtime.workshop.run import Graph
 from edge_runtime.workshop.strips import read_strips
 
 ROOT = Path(__file__).parents[2]
-MAX_STRIP_BYTES = 1_500_000
+MAX_STRIP_BYTES = 3_000_000
 QUANTIZATION = ROOT / "calibration" / "quantization"
 
 
