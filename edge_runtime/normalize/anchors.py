@@ -27,7 +27,9 @@ PER_CELL, STATIC_PER_CELL, RAIL_PER_CELL = 4, 4, 7
 CORNER = 6e-4
 """Least eigenvalue of a corner (cv2.cornerMinEigenVal); plain walls and rails with sensor noise stay under 0.5e-4."""
 MIN_STATIC = 30
+"""Anchors outside slots that are enough to watch a still camera by."""
 PATCH = 13
+"""Working pixels along the surroundings that must look the same."""
 WINDOW = (17, 17)
 AGREE = 0.6
 """Normalized correlation at which an anchor's surroundings are the same."""
@@ -48,11 +50,13 @@ class Sightings:
     correlation: NDArray[np.float64]
     """(n,) -1..1 between the surroundings in reference and frame; -1 where tracking failed."""
     weights: NDArray[np.float64]
+    """(n,) RAIL_WEIGHT, STATIC_WEIGHT, SLOT_WEIGHT or FAR_WEIGHT."""
     static: NDArray[np.bool_]
+    """(n,) on what does not sell."""
     off: NDArray[np.float64]
     """(n,) how far from the expected place, in reference pixels."""
     picture: Grey | None = None
-    """The frame brought to the working reference by the expected warp (`Anchors.unwarped`)."""
+    """The frame brought to the working reference by the expected warp (`Anchors.unwarped`); None where that shows none."""
 
     @property
     def rail(self) -> NDArray[np.bool_]:
@@ -105,12 +109,10 @@ class Anchors:
         """Look for every anchor near where `warp` puts it; `grey` is the full-size frame."""
         expected = warp.points(self._full)
         shown = np.flatnonzero((expected > 2).all(1) & (expected < np.array(warp.size) - 3).all(1))
+        if len(shown) == 0:
+            return _nothing()
         seen = self.unwarped(grey, warp)
         start = self._points[shown].astype(np.float32)
-        if len(start) == 0:
-            return Sightings(
-                self._full[:0], self._full[:0], np.zeros(0), np.zeros(0), np.zeros(0, np.bool_), np.zeros(0)
-            )
         tracked, status, _ = cv2.calcOpticalFlowPyrLK(
             self._flat, seen, start, start.copy(), winSize=WINDOW, maxLevel=2, criteria=(3, 12, 0.02)
         )
@@ -149,6 +151,12 @@ class Anchors:
         dense = _upsample(maps, step, (width, height))
         seen = cv2.remap(small, dense, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)  # type: ignore[call-overload]
         return _locally_normalized(np.asarray(seen, np.uint8))
+
+
+def _nothing() -> Sightings:
+    """No anchor lies in the frame."""
+    none, nowhere = np.zeros(0), np.zeros((0, 2))
+    return Sightings(nowhere, nowhere, none, none, np.zeros(0, np.bool_), none)
 
 
 def _upsample(coarse: NDArray[np.float32], step: int, size: tuple[int, int]) -> NDArray[np.float32]:

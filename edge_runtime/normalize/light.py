@@ -47,28 +47,27 @@ def match(
     """
     lit, clipped = frame.min(1) > DARK, frame >= BRIGHT
     usable = lit & ~clipped.any(1)
-    count = int(usable.sum())
-    share = count / max(1, len(usable))
+    count, share = int(usable.sum()), float(usable.mean()) if len(usable) else 0.0
     if count < MIN_PROBES:
         detail = f"{count} of {len(usable)} probes are neither black nor clipped; {MIN_PROBES} are needed"
         return Light(False, agreement=0.0, detail=detail, decision=LightDecision.UNSEEN, usable=share), None
     wanted = np.log((reference + PEDESTAL) / (frame + PEDESTAL))
     weights = _weights(reference, frame) if trust is None else _weights(reference, frame) * trust
-    x, y, aim, sure = places[usable], rows[usable], wanted[usable], weights[usable]
+    aim, sure = wanted[usable], weights[usable]
     before = _spread(aim, sure)
     if before < WORTH:
-        detail = "the commissioned light"
-        light = Light(False, residual_before=before, residual_after=before, detail=detail, usable=share)
-        scatter = _scatter(aim, reference[usable], sure)
-        return replace(light, decision=LightDecision.COMMISSIONED, scatter=scatter), None
-    field = _fitted(places[lit], rows[usable], wanted[lit], weights[lit], clipped[lit])
-    left = field.left(x, y, aim)
-    light, good = _judged(field, aim, left, sure)
+        light, field, left = _commissioned(before), None, aim
+    else:
+        field = _fitted(places[lit], rows[usable], wanted[lit], weights[lit], clipped[lit])
+        left = field.left(places[usable], rows[usable], aim)
+        light = _judged(field, places[usable], aim, left, sure)
     light = replace(light, usable=share, scatter=_scatter(left, reference[usable], sure))
-    if not good:
-        return light, None
-    blue, green, red = np.exp(field.at(x).mean(0)).tolist()
-    return replace(light, applied=True, gain=(blue, green, red)), field
+    return light, field if light.applied else None
+
+
+def _commissioned(residual: float) -> Light:
+    detail, decision = "the commissioned light", LightDecision.COMMISSIONED
+    return Light(False, residual_before=residual, residual_after=residual, detail=detail, decision=decision)
 
 
 def _fitted(places: Floats, rows: Floats, wanted: Floats, weights: Floats, clipped: Flags) -> Field:
@@ -80,8 +79,8 @@ def _fitted(places: Floats, rows: Floats, wanted: Floats, weights: Floats, clipp
     return field
 
 
-def _judged(field: Field, aim: Floats, left: Floats, sure: Floats) -> tuple[Light, bool]:
-    """The gate: figures and decision, and whether the field is to be applied."""
+def _judged(field: Field, places: Floats, aim: Floats, left: Floats, sure: Floats) -> Light:
+    """The gate: whether the field is to be applied, and the figures that say so."""
     total = sure.sum()
     before, after = _spread(aim, sure), _spread(left, sure)
     slack = TOLERANCE_GROWTH * max(0.0, before - LARGE)
@@ -97,8 +96,10 @@ def _judged(field: Field, aim: Floats, left: Floats, sure: Floats) -> tuple[Ligh
     found = (
         f"{' + '.join(parts)} field: {100 * improved:.0f} % of probes nearer, {100 * fall:.0f} % of the miss is left"
     )
-    decision = LightDecision.APPLIED if good else LightDecision.REFUSED
-    return Light(False, (1.0, 1.0, 1.0), before, after, agreement, found, decision), good
+    if not good:
+        return Light(False, (1.0, 1.0, 1.0), before, after, agreement, found, LightDecision.REFUSED)
+    blue, green, red = np.exp(field.at(places).mean(0)).tolist()
+    return Light(True, (blue, green, red), before, after, agreement, found, LightDecision.APPLIED)
 
 
 def _weights(reference: Floats, frame: Floats) -> Floats:

@@ -36,11 +36,15 @@ MOST = 0.16
 ZOOM = 0.25
 """The third part of the vector is a zoom; it is held near zero by this prior spread."""
 ROUNDS = 300
+"""Pairs of anchors that are tried."""
 AGAIN = 30
+"""Frames after which packs that did not say are asked again."""
 PLAIN = 0.6
 """With this share of votes at the rail's own place nothing further back is sought."""
 FOCAL = 2.0
 """Half widths: a usual shop camera sees 53 degrees."""
+FACING = 0.7
+"""Cosine between shelf and picture from which the decomposed motion is that of a camera before the shelf."""
 DEPTHS = (0.05, 0.1, 0.16)
 """Shares of the camera's distance behind the rail at which packs are sought."""
 
@@ -49,6 +53,7 @@ class PacksPlane:
     """Finds the plane of the packs' fronts of one camera."""
 
     def __init__(self, layout: Layout, anchors: Anchors) -> None:
+        self._enough = len(layout.slots) >= MIN_SLOTS
         self._size = layout.image_size
         self._anchors = anchors
         self._slots = np.full((self._size[1], self._size[0]), -1, np.int16)
@@ -58,19 +63,26 @@ class PacksPlane:
         for row, slot in enumerate(layout.slots):
             cv2.fillConvexPoly(self._slots, np.asarray(slot.polygon, np.float32).round().astype(np.int32), row)
 
-    def plane(self, image: Image, rail: Warp) -> Parallax:
-        """The packs' plane in a frame whose front plane is `rail`; sought anew only when that has changed.
+    def kept(self, image: Image, rail: Warp) -> Parallax:
+        """The packs' plane in the next frame of a stream; sought anew only when `rail`, its front plane, has changed.
 
-        Where the packs did not say, they are asked again every AGAIN frames. A camera that stands where it was
-        commissioned has no parallax.
+        Where the packs did not say, they are asked again every AGAIN frames.
         """
         if rail is self._rail and (self._last.votes or self._age % AGAIN):
             self._age += 1
             return self._last
-        self._rail, self._age, self._last = rail, 1, NO_PARALLAX
-        if rail.lens != NO_LENS or not np.allclose(rail.homography, scaling(self._size, rail.size), atol=1e-9):
-            self._last = self.find(np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), np.uint8), rail)
+        self._rail, self._age, self._last = rail, 1, self.plane(image, rail)
         return self._last
+
+    def plane(self, image: Image, rail: Warp) -> Parallax:
+        """The packs' plane in a frame of its own, whose front plane is `rail`.
+
+        A camera that stands where it was commissioned has no parallax, and fewer than MIN_SLOTS slots can not say.
+        """
+        at_rest = rail.lens == NO_LENS and np.allclose(rail.homography, scaling(self._size, rail.size), atol=1e-9)
+        if at_rest or not self._enough:
+            return NO_PARALLAX
+        return self.find(np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), np.uint8), rail)
 
     def find(self, grey: Grey, rail: Warp) -> Parallax:
         """Look at a full-size grey frame whose front plane is known.
@@ -106,7 +118,7 @@ class PacksPlane:
         facing = [float(abs(normal[2, 0])) for normal in normals]
         chosen = int(np.argmax(facing))
         turn, step = np.asarray(turns[chosen]), np.asarray(steps[chosen]) * np.sign(normals[chosen][2, 0])
-        if facing[chosen] < 0.7:
+        if not facing[chosen] >= FACING:
             return []
         planes = [turn + step @ np.array([[0.0, 0.0, 1.0 / (1.0 + depth)]]) for depth in DEPTHS]
         base = turn + step @ np.array([[0.0, 0.0, 1.0]])
@@ -144,13 +156,8 @@ def packs_plane(seen: Sightings, slot_of: NDArray[np.intp], rail: Warp, referenc
     if chosen.sum() < MIN_VOTES:
         return NO_PARALLAX
     slots = slot_of[chosen]
-    half = rail.size[0] / 2
-    middle = (np.array(rail.size) - 1) / 2
-    homogeneous = np.column_stack([seen.source[chosen], np.ones(int(chosen.sum()))]) @ rail.homography.T
-    depth = homogeneous[:, 2]
-    base = (homogeneous[:, :2] - depth[:, None] * middle) / half
-    target = (straight(seen.target[chosen], rail) - middle) / half
-    wanted = target * depth[:, None] - base
+    half, middle = rail.size[0] / 2, (np.array(rail.size) - 1) / 2
+    wanted, target, depth = _against(rail, seen.source[chosen], seen.target[chosen])
     limit = AGREE_PX * max(1.0, reference[0] / 960) * rail.size[0] / reference[0] / half
     vector = _consensus(wanted, target, depth, slots, limit)
     if vector is None:
@@ -159,9 +166,8 @@ def packs_plane(seen: Sightings, slot_of: NDArray[np.intp], rail: Warp, referenc
     agree = off < 1.5 * limit
     if agree.sum() < MIN_VOTES or agree.mean() < MIN_SHARE or len(np.unique(slots[agree])) < MIN_SLOTS:
         return NO_PARALLAX
-    column = np.array([vector[0] * half + vector[2] * middle[0], vector[1] * half + vector[2] * middle[1], vector[2]])
     homography = rail.homography.copy()
-    homography[:, 2] += column
+    homography[:, 2] += [*(vector[:2] * half + vector[2] * middle), vector[2]]
     shift = np.hypot(*(wanted[agree] / depth[agree, None]).T) * reference[0] / 2
     return Parallax(
         Warp(homography / homography[2, 2], rail.size, rail.lens),
@@ -169,6 +175,17 @@ def packs_plane(seen: Sightings, slot_of: NDArray[np.intp], rail: Warp, referenc
         float(agree.mean()),
         float(np.median(shift)),
     )
+
+
+def _against(rail: Warp, source: Points, target: Points) -> tuple[Points, Points, Floats]:
+    """What `_solved` is asked: (n, 2) how far behind the rail's plane each anchor asks its own to lie, (n, 2) where it was
+    seen with the lens taken out, (n,) its depth on the rail's plane; in half widths about the middle of the frame."""
+    half, middle = rail.size[0] / 2, (np.array(rail.size) - 1) / 2
+    homogeneous = np.column_stack([source, np.ones(len(source))]) @ rail.homography.T
+    depth = homogeneous[:, 2]
+    base = (homogeneous[:, :2] - depth[:, None] * middle) / half
+    place = (straight(target, rail) - middle) / half
+    return place * depth[:, None] - base, place, depth
 
 
 def _consensus(wanted: Points, target: Points, depth: Floats, slots: NDArray[np.intp], limit: float) -> Floats | None:

@@ -12,12 +12,13 @@ from edge_runtime.records import Image, Layout
 
 SIDE = 5
 """Reference pixels along a probe."""
-COLUMNS, ROWS, PER_CELL = 16, 24, 1
+COLUMNS, ROWS = 16, 24
+"""Of the grid over the reference; each cell gives its flattest place."""
 DARK, BRIGHT = 14.0, 240.0
 FLAT_LEVELS, FLAT_SHARE = 3.0, 0.05
 """A probe's spread in the reference is at most this many grey levels plus this share of its mean."""
-
 OFF_RAIL = 0.4
+"""Trust in a probe that does not lie on a slot's own rail."""
 
 F32 = NDArray[np.float32]
 
@@ -43,7 +44,10 @@ class Probes:
         self.reference_mean, _ = self.read(reference, Warp(np.eye(3), size))
 
     def read(self, image: Image, warp: Warp) -> tuple[F32, F32]:
-        """Mean (n, 3) and spread (n,) of grey of each probe. `seen` and `rows` then tell which lie in the frame, and where."""
+        """Mean (n, 3) of each probe and spread (n,) of its green, slopes taken out.
+
+        `seen` and `rows` then tell which probes lie in the frame, and at what share of its height.
+        """
         if len(self.points) == 0:
             return np.zeros((0, 3), np.float32), np.zeros(0, np.float32)
         if warp is not self._aimed:
@@ -65,7 +69,7 @@ class Probes:
 
 
 def _places(layout: Layout, reference: Image) -> Points:
-    """The flattest candidates of each cell of a grid over the bay."""
+    """The flattest lit place that does not sell of each cell of a grid over the reference."""
     grey = cv2.cvtColor(reference, cv2.COLOR_BGR2GRAY).astype(np.float32)
     window = (SIDE + 2, SIDE + 2)
     brightest = cv2.max(cv2.max(reference[..., 0], reference[..., 1]), reference[..., 2])
@@ -86,18 +90,5 @@ def _places(layout: Layout, reference: Image) -> Points:
     height, width = grey.shape
     cell = (ys * ROWS // height) * COLUMNS + xs * COLUMNS // width
     order = np.lexsort((spread, cell))
-    chosen = []
-    for part in np.split(order, np.flatnonzero(np.diff(cell[order])) + 1):
-        chosen += _apart(part, xs, ys)
+    chosen = order[np.r_[True, np.diff(cell[order]) > 0]]
     return np.stack([xs[chosen], ys[chosen]], 1).astype(np.float64)
-
-
-def _apart(candidates: NDArray[np.intp], xs: NDArray[np.intp], ys: NDArray[np.intp]) -> list[int]:
-    """The first of a cell's candidates, and more up to PER_CELL that do not overlap."""
-    kept: list[int] = []
-    for index in candidates[:: max(1, len(candidates) // 40)]:
-        if all(max(abs(int(xs[index]) - int(xs[k])), abs(int(ys[index]) - int(ys[k]))) >= SIDE for k in kept):
-            kept.append(int(index))
-        if len(kept) == PER_CELL:
-            break
-    return kept

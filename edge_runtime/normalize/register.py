@@ -37,6 +37,7 @@ from edge_runtime.records import Layout
 MIN_SIDE_PX = 32
 """ORB's pyramid has no level left of a picture of a few lines."""
 MIN_CELLS = 4
+"""Cells of `plausible.spread` that agreeing keypoints must lie in."""
 MIN_STIFF, STIFF_PX = 6, 12.0
 """Keypoints that must agree with a plane without perspective, and how nearly (at ORB_WIDTH)."""
 LOST_PX = 12.0
@@ -49,7 +50,9 @@ INLIER_PX = 3.0
 NEAR_PX = 4.0
 """An anchor agrees with a warp if it is found this near (reference pixels, at 960 px width)."""
 MIN_AGREEING = 24
+"""Anchors that must agree before a frame is believed to show the shelf."""
 MIN_RAIL_ANCHORS = 12
+"""Anchors on rails that a frame must show for their share to mean anything."""
 Pairs = tuple[Points, Points]
 """Matching keypoints: (n, 2) reference pixels, (n, 2) frame pixels."""
 _WIDTHS = {Kind.ORB: ORB_WIDTH, Kind.SIFT: SIFT_WIDTH}
@@ -61,13 +64,14 @@ class Fit:
 
     warp: Warp | None
     inliers: int
+    """Agreeing keypoints or agreeing anchors, whichever are more."""
     residual_px: float | None
-    """Median error of the static anchors that agree, in reference pixels."""
+    """Median error of the agreeing anchors on rails (of all where few rails are seen), in reference pixels."""
     detail: str
     share: float = 0.0
     """Agreeing anchors, of those that lie in the frame."""
     rail_share: float = 0.0
-    """Agreeing anchors on rails, of those that lie in the frame."""
+    """As `share`, of the anchors on rails; of all where the frame shows few on rails."""
     corner_sigma_px: NDArray[np.float64] | None = None
     """(slots,) how uncertain the worst corner of each slot is, in reference pixels; None when refused, and for a camera
     that stands where it was commissioned."""

@@ -10,7 +10,7 @@ from edge_runtime.normalize.features import Grey
 from edge_runtime.normalize.warp import Points
 from edge_runtime.records import Layout
 
-GROW = 0.08
+GROW = 0.04
 """The bay reaches this share of the picture's width beyond the slots' hull: uprights stand there."""
 RAIL = 0.22
 """Height of a slot's rail as a share of the slot's; rails lie in the front plane, and so does all that hangs on them."""
@@ -41,10 +41,8 @@ def bay_mask(layout: Layout) -> Grey:
     corners = np.asarray([s.polygon for s in layout.slots], np.float32).reshape(-1, 2)
     mask = np.zeros((layout.image_size[1], layout.image_size[0]), np.uint8)
     cv2.fillConvexPoly(mask, cv2.convexHull(corners).round().astype(np.int32), 255)
-    reach = max(2, round(GROW * layout.image_size[0]))
-    # A separable dilation of a convex region: a few box passes cost less than one large kernel.
-    kernel = np.ones((3, 3), np.uint8)
-    return np.asarray(cv2.dilate(mask, kernel, iterations=reach // 2), np.uint8)
+    reach = max(1, round(2 * GROW * layout.image_size[0]) // 2)
+    return np.asarray(cv2.dilate(mask, np.ones((3, 3), np.uint8), iterations=reach), np.uint8)
 
 
 def at(mask: Grey, points: Points) -> NDArray[np.bool_]:

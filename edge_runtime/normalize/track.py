@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 
-from edge_runtime.normalize.features import Grey
+from edge_runtime.normalize.features import ORB_WIDTH, Grey
 from edge_runtime.normalize.register import Fit, Registrar
 from edge_runtime.normalize.still import StillSensor
-from edge_runtime.normalize.warp import Warp
+from edge_runtime.normalize.warp import Warp, scaling
 from edge_runtime.records import Image, Layout
 
 CHECK_EVERY = 300
@@ -18,12 +18,15 @@ CHECK_EVERY = 300
 FOLLOW_SHARE = 0.75
 """Following is believed while this share of the last registration's anchors still agrees."""
 HELD_SEEN, HELD_PX = 12, 0.22
-"""A registration is held through a refusal while this many anchors stand where they stood ..."""
+"""A registration is held through a refusal while this many anchors stand where they stood (small grey pixels) ..."""
 HELD_FRAMES = 20
 """... and for this many frames at most: shoppers walk on."""
-
 MOVED_PX = 2.0
-"""A camera has moved when a corner of its view is displaced by more than this many reference pixels."""
+"""A camera has moved when its view is displaced somewhere by more than this many reference pixels (at ORB_WIDTH)."""
+SAME_PX = 0.4
+"""A new registration that differs by less from the last one (reference pixels) says nothing new."""
+FOLLOWED_SEEN = 0.3
+"""Share of the still sensor's anchors that must look the same for the last registration to be worth following."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -45,6 +48,7 @@ class Tracker:
         self.registrar = Registrar(layout, grey)
         self._sensor = StillSensor(self.registrar.anchors.steady_points)
         self._last: Fit | None = None
+        self._assumed: Warp | None = None
         self._age = self._held = 0
 
     def single(self, image: Image) -> Place:
@@ -52,9 +56,11 @@ class Tracker:
         fit = self.registrar.register(grey_of(image))
         return Place(fit, False, "registered" if fit.warp else "refused")
 
-    def assumed(self, warp: Warp) -> Place:
-        """A place that is taken for granted."""
-        return Place(Fit(warp, 0, None, ""), False, "not sought")
+    def assumed(self, size: tuple[int, int]) -> Place:
+        """The commissioned place in a frame of this (width, height), taken for granted."""
+        if self._assumed is None or self._assumed.size != size:
+            self._assumed = Warp(scaling(self._size, size), size)
+        return Place(Fit(self._assumed, 0, None, ""), False, "not sought")
 
     def locate(self, image: Image, small: Grey) -> Place:
         """Register the next picture of the stream. `small` is its `gate.small_grey`."""
@@ -67,7 +73,7 @@ class Tracker:
             self._held = 0
             return Place(last, False, "still")
         grey = grey_of(image)
-        if motion.share > 0.3:
+        if motion.share > FOLLOWED_SEEN:
             fit = self.registrar.follow(grey, last.warp)
             if fit.warp is not None and fit.share >= FOLLOW_SHARE * last.share:
                 return self._keep(fit, small, "followed")
@@ -91,9 +97,9 @@ class Tracker:
         last = self._last
         assert last is not None and last.warp is not None and fit.warp is not None
         step = self._largest_step(last, fit)
-        self._remember(replace(fit, warp=last.warp) if step < 0.4 else fit, small)
+        self._remember(replace(fit, warp=last.warp) if step < SAME_PX else fit, small)
         assert self._last is not None
-        return Place(self._last, step > MOVED_PX, how)
+        return Place(self._last, step > moved_px(self._size), how)
 
     def _largest_step(self, last: Fit, fit: Fit) -> float:
         """Largest move of the reference's corners and middle between two registrations, in reference pixels."""
@@ -107,6 +113,11 @@ class Tracker:
         assert fit.warp is not None
         self._last, self._age, self._held = fit, 0, 0
         self._sensor.remember(small, fit.warp)
+
+
+def moved_px(reference: tuple[int, int]) -> float:
+    """MOVED_PX in pixels of a reference of this (width, height)."""
+    return MOVED_PX * max(1.0, reference[0] / ORB_WIDTH)
 
 
 def grey_of(pixels: Image) -> Grey:

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edge_runtime.normalize import gate, light
-from edge_runtime.normalize.features import ORB_WIDTH, Grey
-from edge_runtime.normalize.parallax import NO_PARALLAX, PacksPlane
+from edge_runtime.normalize.features import Grey
+from edge_runtime.normalize.parallax import NO_PARALLAX, PacksPlane, Parallax
 from edge_runtime.normalize.probes import Probes
 from edge_runtime.normalize.quality import SharpnessGauge, noise_of, saturated_share
 from edge_runtime.normalize.raw import RawNormalizer
 from edge_runtime.normalize.relight import Relighter
 from edge_runtime.normalize.settings import NormalizeSettings
 from edge_runtime.normalize.slots import SlotSampler
-from edge_runtime.normalize.track import MOVED_PX, Place, Tracker
-from edge_runtime.normalize.warp import Warp, scaling
+from edge_runtime.normalize.track import Place, Tracker, moved_px
+from edge_runtime.normalize.warp import Matrix, Warp, scaling
 from edge_runtime.records import (
     CropSpec,
     Frame,
@@ -35,9 +36,19 @@ from edge_runtime.records import (
 
 __all__ = ["Normalizer", "RawNormalizer", "saturated_share"]
 
-
 WHOLLY = 0.98
 """Share of a slot in the picture from which it counts as seen wholly."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Stand:
+    """What is to be said of one registration in each of its frames."""
+
+    warp: Warp
+    homography: Matrix
+    """The lens folded in as well as a 3x3 can."""
+    displaced: bool
+    """The camera does not stand where it was commissioned."""
 
 
 class Normalizer:
@@ -58,6 +69,7 @@ class Normalizer:
         self._watch = gate.FrozenWatch(self._settings.frozen_frames, self._settings.frozen_s)
         self._reference_small = gate.small_grey(reference)
         self._reference_crops = SlotSampler(layout, crop).sample(reference, None)[0]
+        self._stand: _Stand | None = None
         self._corners = np.asarray([s.polygon for s in layout.slots], np.float64).reshape(-1, 2)
 
     @property
@@ -83,7 +95,7 @@ class Normalizer:
         place = self._located(frame, small, alone)
         if place.fit.warp is None:
             return self._refused(frame, small, place, began)
-        return self._view(frame, place, place.fit.warp, began)
+        return self._view(frame, place, self._stood(place.fit.warp), alone, began)
 
     def _gated(self, frame: Frame, small: Grey, alone: bool) -> gate.Verdict | None:
         if not self._settings.gate:
@@ -95,8 +107,7 @@ class Normalizer:
 
     def _located(self, frame: Frame, small: Grey, alone: bool) -> Place:
         if not self._settings.register:
-            size = (frame.pixels.shape[1], frame.pixels.shape[0])
-            return self._tracker.assumed(Warp(scaling(self._size, size), size))
+            return self._tracker.assumed((frame.pixels.shape[1], frame.pixels.shape[0]))
         return self._tracker.single(frame.pixels) if alone else self._tracker.locate(frame.pixels, small)
 
     def _refused(self, frame: Frame, small: Grey, place: Place, began: float) -> Unusable:
@@ -107,32 +118,20 @@ class Normalizer:
         detail = verdict.detail if verdict else f"this is not the commissioned view: {fit.detail}"
         return Unusable(frame, reason, detail, refused, Light(False), _ms(began))
 
-    def _view(self, frame: Frame, place: Place, warp: Warp, began: float) -> View:
-        packs = self._packs.plane(frame.pixels, warp) if self._settings.register else NO_PARALLAX
-        seen = packs.warp or warp
+    def _view(self, frame: Frame, place: Place, stand: _Stand, alone: bool, began: float) -> View:
+        packs = self._packs_of(frame, stand.warp, alone)
+        cut_by = packs.warp or stand.warp
         registered = time.perf_counter()
-        crops, inside, density = self._sampler.sample(frame.pixels, seen.homography, seen.lens)
-        inside = place.fit.certain(inside, self._size)
+        crops, inside, density = self._sampler.sample(frame.pixels, cut_by.homography, cut_by.lens)
         saturated = saturated_share(crops, self._margin)
         cut = time.perf_counter()
-        means, spreads = self._probes.read(frame.pixels, warp)
-        lit = self._relit(crops, means, seen)
+        means, spreads = self._probes.read(frame.pixels, stand.warp)
+        lit = self._relit(crops, means, cut_by)
         relit = time.perf_counter()
         noise = noise_of(spreads, self._probes.seen)
-        sharpness = self._sharpness.read(frame.pixels, warp, noise)
-        # What is seen within a probe was amplified with the crops; what is seen between probes is measured after that.
-        gain = max(1.0, float(np.mean(lit.gain))) if lit.applied else 1.0
-        noise = float(np.hypot(noise * gain, lit.scatter))
-        registration = Registration(
-            RegistrationStatus.OK if self._settings.register else RegistrationStatus.OFF,
-            warp.best_homography(self._corners),
-            place.fit.inliers,
-            place.fit.residual_px,
-            place.moved,
-            place.how,
-            packs.shift_px,
-            self._remarks(warp, inside),
-        )
+        sharpness = self._sharpness.read(frame.pixels, stand.warp, noise)
+        registration = self._registration(place, stand, packs, inside)
+        quality = SlotQuality(place.fit.certain(inside, self._size), saturated, density)
         ended = time.perf_counter()
         ms = {
             "register": 1e3 * (registered - began),
@@ -140,18 +139,42 @@ class Normalizer:
             "crops": 1e3 * (cut - registered),
             "quality": 1e3 * (ended - relit),
         }
-        return View(frame, registration, lit, crops, SlotQuality(inside, saturated, density), sharpness, noise, ms)
+        return View(frame, registration, lit, crops, quality, sharpness, _noise_left(noise, lit), ms)
 
-    def _remarks(self, warp: Warp, inside: NDArray[np.float32]) -> tuple[Remark, ...]:
+    def _packs_of(self, frame: Frame, rail: Warp, alone: bool) -> Parallax:
         if not self._settings.register:
-            return ()
-        plain = Warp(scaling(self._size, warp.size), warp.size)
-        off = np.hypot(*(warp.points(self._corners) - plain.points(self._corners)).T) * self._size[0] / warp.size[0]
-        moved = not bool((off < MOVED_PX * max(1.0, self._size[0] / ORB_WIDTH)).all())
-        partly = bool((inside < WHOLLY).any())
-        return (Remark.CAMERA_MOVED,) * moved + (Remark.PARTLY_OUT_OF_VIEW,) * partly
+            return NO_PARALLAX
+        return self._packs.plane(frame.pixels, rail) if alone else self._packs.kept(frame.pixels, rail)
 
-    def _relit(self, crops: Image, means: np.ndarray[tuple[int, ...], np.dtype[np.float32]], seen_by: Warp) -> Light:
+    def _stood(self, warp: Warp) -> _Stand:
+        """Worked out once per registration: a still camera's warp is the same object from frame to frame."""
+        if self._stand is None or self._stand.warp is not warp:
+            plain = Warp(scaling(self._size, warp.size), warp.size)
+            off = np.hypot(*(warp.points(self._corners) - plain.points(self._corners)).T) * self._size[0] / warp.size[0]
+            displaced = not bool((off < moved_px(self._size)).all())
+            self._stand = _Stand(warp, warp.best_homography(self._corners), displaced)
+        return self._stand
+
+    def _registration(self, place: Place, stand: _Stand, packs: Parallax, inside: NDArray[np.float32]) -> Registration:
+        fit, sought = place.fit, self._settings.register
+        remarks: tuple[Remark, ...] = ()
+        if sought and stand.displaced:
+            remarks += (Remark.CAMERA_MOVED,)
+        if sought and (inside < WHOLLY).any():
+            remarks += (Remark.PARTLY_OUT_OF_VIEW,)
+        status = RegistrationStatus.OK if sought else RegistrationStatus.OFF
+        return Registration(
+            status,
+            stand.homography,
+            fit.inliers,
+            fit.residual_px,
+            place.moved,
+            place.how,
+            packs.shift_px,
+            remarks,
+        )
+
+    def _relit(self, crops: Image, means: NDArray[np.float32], cut_by: Warp) -> Light:
         if not self._settings.light:
             return Light(False, detail="off")
         probes = self._probes
@@ -164,8 +187,14 @@ class Normalizer:
             probes.trust[seen],
         )
         if field is not None:
-            self._relighter.apply(crops, field, seen_by)
+            self._relighter.apply(crops, field, cut_by)
         return found
+
+
+def _noise_left(noise: float, lit: Light) -> float:
+    """Noise in the crops: what is seen within a probe was amplified with them, what is seen between probes is left of it."""
+    gain = max(1.0, float(np.mean(lit.gain))) if lit.applied else 1.0
+    return float(np.hypot(noise * gain, lit.scatter))
 
 
 def _ms(began: float) -> dict[str, float]:

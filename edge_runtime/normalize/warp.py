@@ -56,7 +56,8 @@ class Warp:
     def _horizon_near(self, flat: NDArray[np.float32]) -> bool:
         low, high = flat.min(0), flat.max(0)
         corners = np.array([[low[0], low[1]], [high[0], low[1]], [high[0], high[1]], [low[0], high[1]]], np.float64)
-        return bool((corners @ self.homography[2, :2] + self.homography[2, 2]).min() < 0.02)
+        depth = (corners @ self.homography[2, :2] + self.homography[2, 2]).min()
+        return not depth >= 0.02  # so said, a homography that is not a number is near it too
 
     def best_homography(self, corners: Points) -> Matrix:
         """The 3x3 that is nearest to this warp over the given reference points (n >= 4), lens included."""
