@@ -19,6 +19,8 @@ from settings import Comparison
 from sklearn.linear_model import LogisticRegression
 from teaching import teach
 
+from edge_runtime.manifest import decode_manifest
+from edge_runtime.records import CropSpec
 from edge_runtime.workshop.crops import CropSet
 from edge_runtime.workshop.graph import backbone_graph, multiply_adds
 from edge_runtime.workshop.head import head_graph, merge
@@ -151,9 +153,11 @@ class Contest:
         return said(self.refitted(name), self.embedded(name, view))
 
     def shipped_logits(self, view: Views) -> Logits:
-        """The shipped int8 file, as it is."""
+        """The shipped int8 file, as it is, on the same views in its own crops."""
+        wanted = decode_manifest(self.shipped("manifest.json")).input
+        spec = CropSpec(wanted.size, wanted.margin)
         kept = self.work / f"shipped-{view[0]}-{view[1]}.npy"
-        return _kept(kept, lambda: Graph(self.shipped("model.onnx")).over(self.views(view)))
+        return _kept(kept, lambda: Graph(self.shipped("model.onnx")).over(self.material.cut(*view, spec)))
 
     def shipped(self, member: str) -> bytes:
         with zipfile.ZipFile(ROOT / self.plan.shipped) as packed:

@@ -22,6 +22,7 @@ from settings import Comparison
 from shelf_recipe import Augment, Geometry
 
 from edge_runtime.errors import Refused
+from edge_runtime.records import CropSpec
 from edge_runtime.workshop.crops import CropSet, join_crops, load_crops
 from edge_runtime.workshop.cutting import cut_dataset, load_dataset, normalized, partly_placed, raw
 from edge_runtime.workshop.labels import LABELS
@@ -81,16 +82,20 @@ class Material:
 
         Cut once, at the backbone's size, and averaged down to `size`: every candidate is shown the same views.
         """
-        large, parts = self.plan.crop.seen, []
-        for folder in self._rendered(role):
-            prefix = "" if way == "normalized" else f"{way}-"
-            cut = self.var / "crops" / f"{prefix}{folder.name}-{large.size[0]}-{large.margin:g}"
-            cut_dataset(folder, cut, large, WAYS[way])
-            parts.append(load_dataset(cut))
-        crops = join_crops(parts)
-        if size == large.size[0]:
+        crops = self.cut(role, way, self.plan.crop.seen)
+        if size == self.plan.crop.seen.size[0]:
             return crops
         return replace(crops, current=smaller(crops.current, size), references=smaller(crops.references, size))
+
+    def cut(self, role: str, way: str, spec: CropSpec) -> CropSet:
+        """The same views as a model with crops of its own sees them."""
+        parts = []
+        for folder in self._rendered(role):
+            prefix = "" if way == "normalized" else f"{way}-"
+            cut = self.var / "crops" / f"{prefix}{folder.name}-{spec.size[0]}-{spec.margin:g}"
+            cut_dataset(folder, cut, spec, WAYS[way])
+            parts.append(load_dataset(cut))
+        return join_crops(parts)
 
     def view_features(self, role: str, way: str) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Backbone features of every current crop and of its reference, (n, WIDTH) each."""
