@@ -27,6 +27,7 @@ from edge_runtime.normalize.features import (
     match,
     working_grey,
 )
+from edge_runtime.normalize.fit import Fit
 from edge_runtime.normalize.identity import Identity
 from edge_runtime.normalize.planes import MIN_INLIERS, Planes
 from edge_runtime.normalize.plausible import implausible, spread
@@ -40,8 +41,6 @@ MIN_CELLS = 4
 """Cells of `plausible.spread` that agreeing keypoints must lie in."""
 MIN_STIFF, STIFF_PX = 6, 12.0
 """Keypoints that must agree with a plane without perspective, and how nearly (at ORB_WIDTH)."""
-LOST_PX = 12.0
-"""Standard deviation of a corner (reference pixels, at ORB_WIDTH) from which a slot's place is not known."""
 ROUNDS = 5
 SURE, GAIN = 0.72, 0.01
 """Evidence that needs no second look at the anchors, and the gain that is worth another; at most ROUNDS looks."""
@@ -53,37 +52,11 @@ MIN_AGREEING = 24
 """Anchors that must agree before a frame is believed to show the shelf."""
 MIN_RAIL_ANCHORS = 12
 """Anchors on rails that a frame must show for their share to mean anything."""
+MIN_RESIDUALS = 8
+"""Agreeing anchors on rails from which their error alone is the residual."""
 Pairs = tuple[Points, Points]
 """Matching keypoints: (n, 2) reference pixels, (n, 2) frame pixels."""
 _WIDTHS = {Kind.ORB: ORB_WIDTH, Kind.SIFT: SIFT_WIDTH}
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Fit:
-    """What a registration found. `warp` is None when it was refused, and `detail` says why."""
-
-    warp: Warp | None
-    inliers: int
-    """Agreeing keypoints or agreeing anchors, whichever are more."""
-    residual_px: float | None
-    """Median error of the agreeing anchors on rails (of all where few rails are seen), in reference pixels."""
-    detail: str
-    share: float = 0.0
-    """Agreeing anchors, of those that lie in the frame."""
-    rail_share: float = 0.0
-    """As `share`, of the anchors on rails; of all where the frame shows few on rails."""
-    corner_sigma_px: NDArray[np.float64] | None = None
-    """(slots,) how uncertain the worst corner of each slot is, in reference pixels; None when refused, and for a camera
-    that stands where it was commissioned."""
-    evidence: float = 0.0
-    """That this is the commissioned shelf: `identity.Identity.agreement`."""
-
-    def certain(self, inside: NDArray[np.float32], reference: tuple[int, int]) -> NDArray[np.float32]:
-        """`inside` (slots,) with 0 for slots whose place is so uncertain that nothing may be read there."""
-        if self.corner_sigma_px is None:
-            return inside
-        lost = self.corner_sigma_px > LOST_PX * reference[0] / ORB_WIDTH
-        return np.where(lost, np.float32(0.0), inside).astype(np.float32)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -247,10 +220,10 @@ class Registrar:
             fault = f"{count} of the shelf's marks are where they were commissioned, {MIN_AGREEING} are needed"
         if fault:
             return replace(fit, detail=fault)
-        exact = agree & seen.rail
+        on_rails = agree & seen.rail
         plain = np.allclose(warp.homography, scaling(self._size, warp.size)) and warp.lens == NO_LENS
         sigma = None if plain else self._planes.uncertainty(seen, warp, agree, error)
-        residual = float(np.median(error[exact if exact.sum() >= 8 else agree]))
+        residual = float(np.median(error[on_rails if on_rails.sum() >= MIN_RESIDUALS else agree]))
         return replace(fit, warp=warp, inliers=max(fit.inliers, count), residual_px=residual, corner_sigma_px=sigma)
 
 

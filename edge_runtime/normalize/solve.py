@@ -94,10 +94,7 @@ def _descend(
     error, jacobian = _linearize(parameters, x, y)
     cost = _cost(error, weights, scale, parameters[8:])
     for _ in range(steps):
-        robust = weights * _tukey(error, scale)
-        flat = jacobian[:, :, :free].reshape(-1, free)
-        weighted = flat * np.repeat(robust / scale**2, 2)[:, None]
-        normal, gradient = weighted.T @ flat, weighted.T @ error.ravel()
+        normal, gradient = _normal(error, jacobian[:, :, :free], weights * _tukey(error, scale) / scale**2)
         if lens:
             normal[[8, 9], [8, 9]] += LENS_PRIOR**-2
             gradient[8:] += parameters[8:] / LENS_PRIOR**2
@@ -114,6 +111,13 @@ def _descend(
         if gained < 1e-4 * cost:
             break
     return parameters, cost
+
+
+def _normal(error: Points, jacobian: Floats, weights: Floats) -> tuple[Floats, Floats]:
+    """The normal matrix and the gradient of the weighted squares."""
+    flat = jacobian.reshape(-1, jacobian.shape[2])
+    weighted = flat * np.repeat(weights, 2)[:, None]
+    return weighted.T @ flat, weighted.T @ error.ravel()
 
 
 def _linearize(parameters: Floats, x: Points, y: Points) -> tuple[Points, Floats]:

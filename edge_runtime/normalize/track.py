@@ -8,7 +8,8 @@ import cv2
 import numpy as np
 
 from edge_runtime.normalize.features import ORB_WIDTH, Grey
-from edge_runtime.normalize.register import Fit, Registrar
+from edge_runtime.normalize.fit import Fit
+from edge_runtime.normalize.register import Registrar
 from edge_runtime.normalize.still import StillSensor
 from edge_runtime.normalize.warp import Warp, scaling
 from edge_runtime.records import Image, Layout
