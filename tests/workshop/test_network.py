@@ -35,7 +35,7 @@ def recipe() -> Recipe:
     plan = msgspec.structs.replace(
         shipped.train, cycles=((1, 0.004), (1, 0.002)), steps_per_epoch=3, batch=8, growth=()
     )
-    crop = msgspec.structs.replace(shipped.crop, stored_size=64, stored_margin=shipped.crop.margin)
+    crop = msgspec.structs.replace(shipped.crop, size=64, stored_size=64, stored_margin=shipped.crop.margin)
     return msgspec.structs.replace(shipped, network=SMALL, train=plan, crop=crop)
 
 
