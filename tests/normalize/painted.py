@@ -96,6 +96,17 @@ def seen(image: Image, homography: np.ndarray, size: tuple[int, int] = SIZE) -> 
     )
 
 
+def crowd(reach: int) -> Image:
+    """People before the left part of the shelf, as far as this column."""
+    image = shelf()
+    cv2.rectangle(image, (0, 0), (reach, 719), (70, 110, 60), -1)
+    rng = np.random.default_rng(4)
+    for _ in range(60):
+        x, y = rng.integers(0, reach - 40), rng.integers(0, 700)
+        cv2.circle(image, (int(x), int(y)), 14, rng.integers(0, 255, 3).tolist(), -1)
+    return image
+
+
 def noisy(image: Image, sigma: float = 1.5, seed: int = 0) -> Image:
     noise = np.random.default_rng(seed).normal(0, sigma, image.shape)
     return np.clip(image + noise, 0, 255).astype(np.uint8)

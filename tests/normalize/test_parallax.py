@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge_runtime.normalize.anchors import SLOT_WEIGHT, Sightings
-from edge_runtime.normalize.parallax import PacksPlane, packs_plane, straight
+from edge_runtime.normalize.anchors import SLOT_WEIGHT, Anchors, Sightings
+from edge_runtime.normalize.features import Grey
+from edge_runtime.normalize.parallax import NO_PARALLAX, PacksPlane, Parallax, packs_plane, straight
 from edge_runtime.normalize.track import Tracker
-from edge_runtime.normalize.warp import Warp, scaling
+from edge_runtime.normalize.warp import Warp, bend, scaling
 from edge_runtime.records import Layout, State
 from edge_runtime.simulator.bay import Bay, StockLevel, layout_slots
 from edge_runtime.simulator.geometry import CameraPose, orbited, project
@@ -22,6 +24,7 @@ from edge_runtime.simulator.planning import random_bay
 from edge_runtime.simulator.render import render
 from edge_runtime.simulator.sensor import Sensor
 from edge_runtime.simulator.stocking import commissioned_stock
+from tests.normalize import painted
 
 SIZE = (960, 720)
 RAIL = Warp(np.array([[0.96, 0.02, 14.0], [-0.01, 0.98, 9.0], [2e-5, -1e-5, 1.0]]), SIZE)
@@ -68,6 +71,65 @@ def test_the_lens_is_taken_out_of_what_was_seen() -> None:
     bent = replace(RAIL, lens=(0.12, 0.01))
     points = np.random.default_rng(3).uniform((50, 50), (900, 650), (40, 2))
     assert np.abs(straight(bent.points(points), bent) - RAIL.points(points)).max() < 0.01
+
+
+@pytest.mark.parametrize("lens", [(0.1, 0.0), (-0.06, 0.02)])
+def test_packs_are_found_through_a_lens(lens: tuple[float, float]) -> None:
+    seen, slot_of, truth = sightings(np.random.default_rng(5), np.array([11.0, -4.0, 0.004]), 60, 40)
+    rail, bent = replace(RAIL, lens=lens), replace(truth, lens=lens)
+    seen = replace(seen, target=bend(seen.target, SIZE, lens))
+    found = packs_plane(seen, slot_of, rail, SIZE)
+    assert found.warp is not None
+    assert found.warp.lens == lens
+    off = np.hypot(*(found.warp.points(seen.source[:60]) - bent.points(seen.source[:60])).T)
+    assert np.median(off) < 0.6
+
+
+class _Asked(PacksPlane):
+    """Counts how often the packs are looked at; they answer `answer`."""
+
+    def __init__(self, slots: int, answer: Parallax = NO_PARALLAX) -> None:
+        super().__init__(replace(painted.layout(), slots=painted.layout().slots[:slots]), _anchors())
+        self.times, self.answer = 0, answer
+
+    def find(self, grey: Grey, rail: Warp) -> Parallax:
+        self.times += 1
+        return self.answer
+
+
+@cache
+def _anchors() -> Anchors:
+    return Tracker(painted.layout(), painted.shelf()).registrar.anchors
+
+
+def test_packs_that_answered_are_not_asked_again_until_the_camera_moves() -> None:
+    asked, image = _Asked(15, Parallax(RAIL, 40, 0.9, 5.0)), painted.shelf()
+    assert [asked.kept(image, RAIL).votes for _ in range(100)] == [40] * 100
+    assert asked.times == 1
+    asked.kept(image, replace(RAIL))
+    assert asked.times == 2
+
+
+def test_packs_that_did_not_answer_are_asked_again_every_thirty_frames() -> None:
+    asked, image = _Asked(15), painted.shelf()
+    times = []
+    for _ in range(91):
+        asked.kept(image, RAIL)
+        times.append(asked.times)
+    assert [times[0], times[29], times[30], times[60], times[90]] == [1, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("slots", [1, 2])
+def test_too_few_slots_are_never_asked(slots: int) -> None:
+    asked = _Asked(slots)
+    assert asked.kept(painted.shelf(), RAIL) is NO_PARALLAX
+    assert asked.times == 0
+
+
+@pytest.mark.parametrize("matrix", [np.full((3, 3), np.nan), -np.eye(3), np.diag([1e9, 1e9, 1.0])])
+def test_a_plane_that_is_none_has_no_packs(matrix: np.ndarray) -> None:
+    plane = PacksPlane(painted.layout(), _anchors()).plane(painted.shelf(), Warp(matrix, SIZE))
+    assert plane.warp is None
 
 
 @pytest.fixture(scope="module")

@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 
 from edge_runtime.layout import read_layout
 from edge_runtime.normalize.features import Grey
+from edge_runtime.normalize.fit import Fit
 from edge_runtime.normalize.plausible import implausible
 from edge_runtime.normalize.reference import open_reference
-from edge_runtime.normalize.register import Fit, Registrar
+from edge_runtime.normalize.register import Registrar
 from edge_runtime.normalize.warp import Warp, project
 from tests.normalize.painted import SIZE, layout, noisy, seen, shelf, view_from
 
