@@ -37,7 +37,7 @@ def test_a_bumped_camera_that_is_put_back_is_where_it_was_commissioned() -> None
         said.append((view.registration.moved, view.registration.remarks))
     at_rest, away = (), (Remark.CAMERA_MOVED,)
     assert said == [(False, at_rest), (False, at_rest), (True, away), (False, away), (True, at_rest), (False, at_rest)]
-    assert np.array_equal(view.crops, raw.normalize(frame(picture, 5)).crops)  # type: ignore[union-attr]
+    assert np.array_equal(view.crops, raw.normalize(frame(picture, 5)).crops)
 
 
 def test_a_photograph_between_the_frames_of_a_stream_changes_nothing() -> None:
@@ -58,12 +58,12 @@ def test_two_normalizers_say_the_same_of_one_frame() -> None:
     picture = noisy((seen(shelf(empty=(3, 8)), view_from(11, 2, 1)) * 0.6).astype(np.uint8), 4.0)
     one, other = (_view(Normalizer(layout(), shelf(), SPEC), picture) for _ in range(2))
     assert np.array_equal(one.crops, other.crops)
-    assert np.array_equal(one.registration.homography, other.registration.homography)  # type: ignore[arg-type]
+    assert np.array_equal(one.registration.homography, other.registration.homography)
     assert (one.light, one.noise, one.sharpness) == (other.light, other.noise, other.sharpness)
 
 
 def _doubled() -> tuple[Layout, Image]:
-    slots = tuple(replace(s, polygon=tuple((2 * x, 2 * y) for x, y in s.polygon)) for s in layout().slots)  # type: ignore[arg-type]
+    slots = tuple(replace(s, polygon=tuple((2 * x, 2 * y) for x, y in s.polygon)) for s in layout().slots)
     size = (2 * SIZE[0], 2 * SIZE[1])
     return replace(layout(), image_size=size, slots=slots), cv2.resize(shelf(), size, interpolation=cv2.INTER_CUBIC)
 
