@@ -37,6 +37,7 @@ ZOOM = 0.25
 """The third part of the vector is a zoom; it is held near zero by this prior spread."""
 ROUNDS = 300
 """Pairs of anchors that are tried."""
+FAR_PX = 1e5
 AGAIN = 30
 """Frames after which packs that did not say are asked again."""
 PLAIN = 0.6
@@ -244,5 +245,6 @@ def straight(points: Points, warp: Warp) -> Points:
         return points
     found = points.copy()
     for _ in range(12):
-        found = found + points - bend(found, warp.size, warp.lens)
+        # A bend that can not be undone runs away; a point so far out agrees with nothing.
+        found = np.clip(found + points - bend(found, warp.size, warp.lens), -FAR_PX, FAR_PX)
     return found
