@@ -41,7 +41,8 @@ class HttpSource:
             self._reader = _StillReader(self._get, response, self._poll_pace, self._timeout_s)
         else:
             response.close()
-            what = "a web page" if kind == "text/html" else kind
+            shown = "".join(c if c.isprintable() else "?" for c in kind[:100])
+            what = "a web page" if kind == "text/html" else shown
             raise Unavailable(
                 f"{self.name} serves {what}, not pictures",
                 "Name the camera's MJPEG (multipart/x-mixed-replace) or snapshot (image/jpeg) address, or rtsp://",

@@ -211,6 +211,15 @@ def test_any_answer_is_a_picture_or_an_expected_error(data: st.DataObject) -> No
             source.close()
 
 
+def test_what_a_camera_calls_its_pictures_can_not_write_on_the_terminal() -> None:
+    with raw_server(GOOD.replace(b"image/jpeg", b"\x00\x1b[31m x/y")) as port:
+        source = source_for(f"http://127.0.0.1:{port}/x", timeout_s=2.0)
+        with pytest.raises(EdgeError) as fault:
+            source.open()
+        source.close()
+    assert fault.value.found.isprintable() and "x/y" in fault.value.found
+
+
 _HEADER_TEXT = st.text(st.characters(min_codepoint=32, max_codepoint=255), max_size=40)
 
 
