@@ -36,7 +36,7 @@ bundle: $(VENV)/.ready ## render the training set, train, quantize and pack the 
 field-bench: $(VENV)/.ready ## before and after on held-out shelves, rendered once into var/bench, and on FIELD; long, resumable
 	@set -e; set_name=heldout-$$(cat edge_runtime/simulator/*.py | sha256sum | cut -c1-8); \
 	$(BIN)/python -m edge_runtime.simulator dataset --out $(BENCH)/$$set_name --plan bench --packs heldout \
-		--seed 20261123 --shelves 10 --severities 1 3 5 --swaps 0.05; \
+		--seed 3312 --shelves 12 --severities 1 3 5 --swaps 0.05; \
 	$(BIN)/edge-runtime field-bench $(BENCH)/$$set_name --baselines --report $(BENCH)/heldout.html
 	@if [ -d "$(FIELD)" ]; then $(BIN)/edge-runtime field-bench "$(FIELD)" --baselines --report $(BENCH)/field.html; \
 		else echo "$(FIELD) is not there: skipped. Name another field dataset with FIELD=..."; fi

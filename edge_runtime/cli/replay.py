@@ -144,7 +144,14 @@ def _say_summary(summary: dict[str, object]) -> None:
     )
     day = summary.get("day")
     if isinstance(day, dict):
-        say(table(("the day against its truth", ""), [(key.replace("_", " "), str(day[key])) for key in day]))
+        say(table(("the day against its truth", ""), [(key.replace("_", " "), _shown(day[key])) for key in day]))
+
+
+def _shown(value: object) -> str:
+    """A figure of the day for people: parts by name, and a dash where there was nothing to measure."""
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {_shown(part)}" for name, part in value.items())
+    return "-" if value is None else str(value)
 
 
 def _tell(event: Event, at_s: float, as_json: bool) -> None:

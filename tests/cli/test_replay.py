@@ -104,7 +104,9 @@ def test_with_the_truth_the_summary_says_how_well_the_day_was_told(run: Run, sit
     assert (day["captures"], day["captures_without_truth"], day["events_true"]) == (20, 0, 1)
     assert day["event_recall"] == 1.0
     assert 1 <= day["captures_to_detect_median"] <= 10
-    assert "event recall" in run(*call).out
+    text = run(*call).out
+    assert "event recall" in text
+    assert "{" not in text and "None" not in text, "people are shown no Python"
 
 
 def test_a_truth_that_is_none_is_told(run: Run, site: Site, stills: Path, tmp_path: Path) -> None:
