@@ -99,6 +99,8 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     receipt: dict[str, float]
     """Parity source -> ONNX -> int8: max error, agreement, accuracy delta, latency."""
     files: dict[str, FileDigest]
+    card: dict[str, str] = {}
+    """The model card in a few paragraphs, by heading: intended use, limits, training data, how it was measured."""
 
     @property
     def crop(self) -> CropSpec:
