@@ -1,0 +1,189 @@
+"""What this device never goes back below: the newest release of each model that it ran, the latest time it knew for sure.
+
+Two copies, each with its own digest: a damaged one never lowers anything, and neither does losing all of the update
+metadata. Reading takes the highest of what is whole; nothing here can sink.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+
+from edge_runtime.errors import Refused, TryAgain
+from edge_runtime.lifecycle.files import DiskFiles, Files
+
+EARLIEST_S = 1_735_689_600.0
+"""2025-01-01 UTC. This code is younger: a clock that stands before it has not been set since the device had no power."""
+MAX_FLOORS_BYTES = 262_144
+MAX_NAMES = 1_024
+_LOCK_WAIT_S = 2.0
+_FORMAT: Literal["model-floors/1"] = "model-floors/1"
+_Release = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
+_Seconds = Annotated[float, msgspec.Meta(ge=0.0, le=1e11)]
+
+
+class _Content(msgspec.Struct, frozen=True):
+    releases: dict[str, _Release] = {}
+    time_s: _Seconds = 0.0
+
+
+class _Copy(msgspec.Struct, frozen=True):
+    format: Literal["model-floors/1"]
+    sha256: str
+    floors: msgspec.Raw
+
+
+class Floors:
+    """Release floor per model name, and the time floor.
+
+    Every question reads both copies again, so that several processes may ask and raise. Writes go to `<state_dir>` and
+    to `<state_dir>/models`, one after the other, so that a power cut finds at least one whole. A raise that the disk
+    did not take holds in this object all the same.
+    """
+
+    def __init__(self, state_dir: Path, files: Files | None = None) -> None:
+        self.paths = (state_dir / "floors.json", state_dir / "models" / "floors.json")
+        self._files: Files = files or DiskFiles()
+        self._lock = state_dir / "floors.lock"
+        self._held = _Content()
+        self._unwritten = ""
+
+    def release(self, name: str) -> int:
+        """The least release of this model that may still be installed; 0 if nothing is known."""
+        return self._read().releases.get(name, 0)
+
+    @property
+    def time_s(self) -> float:
+        """Seconds since 1970: it is not earlier than this."""
+        return max(EARLIEST_S, self._read().time_s)
+
+    @property
+    def problem(self) -> str:
+        """What is wrong with the copies, in words; empty if nothing is. A copy that is not there yet is no problem."""
+        faults = [fault for path in self.paths if (fault := _fault_of(path))]
+        return "; ".join([*faults, *([self._unwritten] if self._unwritten else [])])
+
+    def raise_release(self, name: str, release: int) -> None:
+        """Never below `release` of `name` again. A lower one changes nothing.
+
+        Raises TryAgain if no copy could be written; the floor then holds until this process ends.
+        """
+        self._raise(_Content({name: release}))
+
+    def raise_time(self, wall_s: float) -> None:
+        """It is not earlier than `wall_s`. Raises TryAgain as `raise_release`."""
+        self._raise(_Content(time_s=wall_s))
+
+    def mend(self) -> None:
+        """Write a copy that is damaged, lost or behind again from the other; set a damaged one aside for whoever asks.
+
+        Raises TryAgain as `raise_release`.
+        """
+        self._raise(_Content())
+
+    def _read(self) -> _Content:
+        self._held = _highest(self._held, *(content for path in self.paths if (content := _load(path))))
+        return self._held
+
+    def _raise(self, floors: _Content) -> None:
+        """Change nothing on the disk if both copies already say as much."""
+        self._held = wanted = _highest(self._read(), floors)
+        if not any(self._is_behind(path, wanted) for path in self.paths):
+            self._unwritten = ""
+            return
+        faults: list[OSError] = []
+        self._attempt(partial(self._files.make_folder, self.paths[1].parent), faults)
+        try:
+            with self._files.lock(self._lock, _LOCK_WAIT_S):
+                wanted = self._read()
+                written = [self._attempt(partial(self._replace, path, wanted), faults) for path in self.paths]
+        except OSError as fault:
+            written, faults = [False], [fault]
+        self._unwritten = f"the release floor is not written everywhere: {_words(faults[0])}" if faults else ""
+        if not any(written):
+            raise TryAgain(
+                f"the release floor in {self.paths[0].parent} can not be written: {_words(faults[0])}",
+                "Free the disk, or make it writable; until then the floor lasts as long as this process",
+            )
+
+    @staticmethod
+    def _attempt(step: Callable[[], None], faults: list[OSError]) -> bool:
+        try:
+            step()
+        except OSError as fault:
+            faults.append(fault)
+            return False
+        return True
+
+    def _is_behind(self, path: Path, wanted: _Content) -> bool:
+        return _load(path) != wanted
+
+    def _replace(self, path: Path, floors: _Content) -> None:
+        if not self._is_behind(path, floors):
+            return
+        if _fault_of(path):
+            self._files.rename(path, path.with_suffix(".json.corrupt"))
+        beside = path.with_suffix(".json.new")
+        self._files.write(beside, [_encode(floors)])
+        self._files.rename(beside, path)
+        self._files.sync_folder(path.parent)
+
+
+def _highest(*floors: _Content) -> _Content:
+    releases: dict[str, int] = {}
+    for content in floors:
+        releases |= {name: max(release, releases.get(name, 0)) for name, release in content.releases.items()}
+    return _Content(_bounded(releases), max(content.time_s for content in floors))
+
+
+def _bounded(releases: Mapping[str, int]) -> dict[str, int]:
+    """In one order, so that equal floors are equal bytes; the names with the lowest floors go beyond the bound."""
+    kept = sorted(releases, key=lambda name: (-releases[name], name))[:MAX_NAMES]
+    return {name: releases[name] for name in sorted(kept)}
+
+
+def _encode(floors: _Content) -> bytes:
+    raw = msgspec.json.encode(floors)
+    return msgspec.json.encode(_Copy(_FORMAT, hashlib.sha256(raw).hexdigest(), msgspec.Raw(raw))) + b"\n"
+
+
+def _decode(path: Path) -> _Content | None:
+    """One copy; None if there is none. Raises Refused if it is not whole, OSError if it can not be read."""
+    try:
+        with path.open("rb") as file:
+            raw = file.read(MAX_FLOORS_BYTES + 1)
+    except FileNotFoundError:
+        return None
+    try:
+        copy = msgspec.json.decode(raw, type=_Copy)
+        if hashlib.sha256(bytes(copy.floors)).hexdigest() != copy.sha256:
+            raise Refused(f"{path} is damaged: its digest does not fit")
+        return msgspec.json.decode(copy.floors, type=_Content)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as fault:
+        raise Refused(f"{path} is damaged: {fault}") from None
+
+
+def _load(path: Path) -> _Content | None:
+    try:
+        return _decode(path)
+    except (Refused, OSError):
+        return None
+
+
+def _fault_of(path: Path) -> str:
+    try:
+        _decode(path)
+    except Refused as fault:
+        return fault.found
+    except OSError as fault:
+        return f"{path} can not be read: {_words(fault)}"
+    return ""
+
+
+def _words(fault: OSError) -> str:
+    return fault.strerror or str(fault)
