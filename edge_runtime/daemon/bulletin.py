@@ -11,8 +11,8 @@ import msgspec
 
 from edge_runtime.config import DeviceConfig, shown_url
 from edge_runtime.daemon import health as account
+from edge_runtime.daemon.deck import ModelDeck
 from edge_runtime.daemon.memory import save_drift
-from edge_runtime.daemon.models import ModelDeck
 from edge_runtime.daemon.notify import Notifier
 from edge_runtime.daemon.roster import Roster
 from edge_runtime.daemon.voice import Voice

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge_runtime.assets import factory_bundles
-from edge_runtime.daemon.models import LoadedModel, ModelDeck, build_parts, load_model, thresholds_of
+from edge_runtime.daemon.deck import ModelDeck
+from edge_runtime.daemon.models import LoadedModel, build_parts, load_model, thresholds_of
 from edge_runtime.errors import Unavailable
 from edge_runtime.layout import read_layout
 from edge_runtime.lifecycle.bundle import Bundle, read_bundle

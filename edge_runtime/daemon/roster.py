@@ -8,7 +8,8 @@ from collections.abc import Callable, Sequence
 from threading import Thread
 
 from edge_runtime.config import CameraConfig
-from edge_runtime.daemon.models import LoadedModel, ModelDeck
+from edge_runtime.daemon.deck import ModelDeck
+from edge_runtime.daemon.models import LoadedModel
 from edge_runtime.daemon.station import Station
 from edge_runtime.errors import EdgeError, ModelFault
 

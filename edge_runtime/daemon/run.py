@@ -17,7 +17,7 @@ import cv2
 
 from edge_runtime.config import DeviceConfig
 from edge_runtime.daemon.bulletin import Bulletin
-from edge_runtime.daemon.models import ModelDeck
+from edge_runtime.daemon.deck import ModelDeck
 from edge_runtime.daemon.notify import Notifier
 from edge_runtime.daemon.roster import Roster
 from edge_runtime.daemon.station import Station

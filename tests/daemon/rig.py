@@ -10,8 +10,9 @@ import cv2
 import numpy as np
 
 from edge_runtime.config import CameraConfig, DeviceConfig, ModelConfig, StorageConfig, TelemetryConfig, ViewConfig
+from edge_runtime.daemon.deck import ModelDeck
 from edge_runtime.daemon.health import BrokerLine
-from edge_runtime.daemon.models import LoadedModel, ModelDeck, build_parts, thresholds_of
+from edge_runtime.daemon.models import LoadedModel, build_parts, thresholds_of
 from edge_runtime.daemon.notify import Notifier
 from edge_runtime.daemon.roster import Roster
 from edge_runtime.daemon.run import Daemon, DaemonParts
