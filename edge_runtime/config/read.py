@@ -73,6 +73,10 @@ def check_files(config: DeviceConfig) -> tuple[str, ...]:
         secrets += [
             (f"mqtt: {key}", getattr(config.mqtt, key)) for key in ("password_file", "ca_file", "cert_file", "key_file")
         ]
+    if config.model.root is not None:
+        named.append(
+            ("model: root", config.model.root, "Copy the root.json of the repository's first `repo init` there")
+        )
     named += [(what, path, "Write the file, or take the key out") for what, path in secrets if path is not None]
     return tuple(f"{what} {path} {fault}. {mend}" for what, path, mend in named if (fault := _file_fault(path)))
 
@@ -168,14 +172,27 @@ class _Reader:
             if "credentials_file" in camera and "://" in source and "@" in source.split("://")[1].split("/")[0]:
                 mend = "Take them out of the source"
                 self._fault("camera", index, "source", "credentials here and in credentials_file", "one of both", mend)
-        for mqtt in read["mqtt"]:
-            for key, other in (("cert_file", "key_file"), ("key_file", "cert_file"), ("password_file", "username")):
-                if key in mqtt and other not in mqtt:
-                    self._fault("mqtt", 0, key, f"{key} alone", f"{key} together with {other}", f"Add {other} = ...")
+        self._mqtt_faults(read["mqtt"])
+        for model in read["model"]:
+            self._together("model", model, (("repository", "root"), ("root", "repository")))
+            if model.get("auto_update") and "repository" not in model:
+                mend = "Add repository = ... and root = ..., or take auto_update out"
+                self._fault("model", 0, "auto_update", "auto_update without a repository", "a repository", mend)
+
+    def _mqtt_faults(self, sections: tuple[dict[str, Any], ...]) -> None:
+        for mqtt in sections:
+            pairs = (("cert_file", "key_file"), ("key_file", "cert_file"), ("password_file", "username"))
+            self._together("mqtt", mqtt, pairs)
             url = str(mqtt.get("url", ""))
             for key in ("ca_file", "cert_file"):
                 if key in mqtt and url.startswith("mqtt:"):
                     self._fault("mqtt", 0, key, f"{key} with mqtt://", "mqtts://", 'Write url = "mqtts://..."')
+
+    def _together(self, section: str, found: dict[str, Any], pairs: tuple[tuple[str, str], ...]) -> None:
+        """Keys that mean nothing without another."""
+        for key, other in pairs:
+            if key in found and other not in found:
+                self._fault(section, 0, key, f"{key} alone", f"{key} together with {other}", f"Add {other} = ...")
 
     def _fault(self, section: str, index: int, key: str, found: str, expected: str, mend: str) -> None:
         line = line_of(self._places, section, index, key)

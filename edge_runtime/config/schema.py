@@ -45,7 +45,17 @@ SECTIONS: Mapping[str, Section] = {
         repeated=True,
     ),
     "model": Section(
-        {"name": name_kind("shelf-occupancy"), "repository": repository_kind, "threads": whole_kind(1, 64, 1)}
+        {
+            "name": name_kind("shelf-occupancy"),
+            "repository": repository_kind,
+            "root": path_kind("root.json"),
+            "threads": whole_kind(1, 64, 1),
+            "shadow_s": number_kind(0, 2_592_000, 600),
+            "trial_s": number_kind(0, 2_592_000, 7200),
+            "trial_frames": whole_kind(1, 1_000_000, 100),
+            "auto_update": flag_kind,
+            "update_interval_s": number_kind(60, 2_592_000, 21600),
+        }
     ),
     "mqtt": Section(
         {

@@ -20,7 +20,13 @@ layout = "{camera}/layout.json"  # written by `edge-runtime camera commission`
 [model]
 name = "shelf-occupancy"
 #repository = "https://models.example.com/shelf"   # signed model repository; without it only installed models run
+#root = "root.json"             # whose signatures count there: the root file of `edge-runtime repo init`
 #threads = 1                    # for one inference
+#shadow_s = 600                 # a new model first runs beside the current one; 0: it is tried at once
+#trial_s = 7200                 # then in charge, watched, before it is committed; a bad one gives way at once
+#trial_frames = 100             # and for this many answered frames at least
+#auto_update = false            # true: look for newer releases of this name, and take them through shadow and trial
+#update_interval_s = 21600
 
 # Without [mqtt] the device works alone: states are in `edge-runtime status` and on the local page.
 #[mqtt]

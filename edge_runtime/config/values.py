@@ -23,7 +23,18 @@ class ModelConfig:
     name: str = "shelf-occupancy"
     repository: str | None = None
     """URL or folder of the signed model repository; None: only what is installed."""
+    root: Path | None = None
+    """The TUF root file that came with the device: whose signatures count. Always together with `repository`."""
     threads: int = 1
+    shadow_s: float = 600.0
+    """How long a new model runs beside the current one before it is tried; 0: it is tried at once."""
+    trial_s: float = 7200.0
+    """How long it runs in charge, watched, before it is committed ..."""
+    trial_frames: int = 100
+    """... and for this many answered frames at least."""
+    auto_update: bool = False
+    """Whether the device looks for newer releases of `name` by itself, and takes them through shadow and trial."""
+    update_interval_s: float = 21_600.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -299,3 +299,19 @@ def test_the_example_device_is_valid() -> None:
     path = Path(__file__).resolve().parents[2] / "deploy" / "device" / "device.toml"
     config = read_config(path, Environment(credentials=Path("/run/credentials/edge-runtime.service")))
     assert len(config.cameras) == 2 and config.mqtt is not None
+
+
+def test_a_repository_needs_to_be_told_whose_signatures_count() -> None:
+    (fault,) = faults_of(GOOD + '[model]\nrepository = "https://models.example.com"')
+    assert fault.startswith("/site/device.toml:9: [model] repository: found repository alone") and "Add root" in fault
+    (fault,) = faults_of(GOOD + "[model]\nauto_update = true")
+    assert "auto_update without a repository" in fault
+    model = decode_config(GOOD + '[model]\nrepository = "usb"\nroot = "root.json"', HERE, Environment()).model
+    assert (model.repository, model.root) == ("/site/usb", Path("/site/root.json"))
+    assert not model.auto_update and model.shadow_s > 0 and model.trial_s > 0
+
+
+def test_a_root_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    text = GOOD + '[model]\nrepository = "usb"\nroot = "root.json"'
+    config = decode_config(text, tmp_path / "device.toml", Environment())
+    assert any("model: root" in fault and "repo init" in fault for fault in check_files(config))
