@@ -26,6 +26,12 @@ MOVED_PX = 2.0
 """A camera has moved when its view is displaced somewhere by more than this many reference pixels (at ORB_WIDTH)."""
 SAME_PX = 0.4
 """A new registration that differs by less from the last one (reference pixels) says nothing new."""
+RETRY_EVERY = 8
+"""A picture that was refused and has not changed since is looked at again after this many frames: a registration that
+finds nothing costs the most (about 0.6 s), and a stream of another scene would pay it for every frame."""
+UNCHANGED_LEVELS = 2.0
+"""Mean difference of the small grey pictures, in levels, up to which a picture counts as unchanged; sensor noise, averaged
+over so many pixels, stays below 1."""
 FOLLOWED_SEEN = 0.3
 """Share of the still sensor's anchors that must look the same for the last registration to be worth following."""
 
@@ -51,6 +57,9 @@ class Tracker:
         self._last: Fit | None = None
         self._assumed: Warp | None = None
         self._age = self._held = 0
+        self._refused: tuple[Fit, Grey] | None = None
+        """The last refusal and its picture, while nothing was found since."""
+        self._spared = 0
 
     def single(self, image: Image) -> Place:
         """Register a picture of its own; nothing is remembered."""
@@ -67,12 +76,15 @@ class Tracker:
         """Register the next picture of the stream. `small` is its `gate.small_grey`."""
         last = self._last
         if last is None or last.warp is None or last.warp.size != (image.shape[1], image.shape[0]):
-            return self._anew(image, small)
+            return self._refused_before(small) or self._anew(image, small)
         motion = self._sensor.compare(small)
         self._age += 1
         if motion.still and self._age < CHECK_EVERY:
-            self._held = 0
+            self._held, self._refused = 0, None
             return Place(last, False, "still")
+        spared = self._refused_before(small)
+        if spared is not None:
+            return spared
         grey = grey_of(image)
         if motion.share > FOLLOWED_SEEN:
             fit = self.registrar.follow(grey, last.warp)
@@ -84,12 +96,26 @@ class Tracker:
         self._held += 1
         if motion.seen >= HELD_SEEN and motion.shift_px < HELD_PX and self._held <= HELD_FRAMES:
             return Place(last, False, "held")
+        return self._refuse(fit, small)
+
+    def _refused_before(self, small: Grey) -> Place | None:
+        """The last refusal again, without looking, while the picture is the one that was refused."""
+        if self._refused is None or self._spared + 1 >= RETRY_EVERY:
+            return None
+        fit, picture = self._refused
+        if picture.shape != small.shape or float(cv2.norm(picture, small, cv2.NORM_L1)) > UNCHANGED_LEVELS * small.size:
+            return None
+        self._spared += 1
+        return Place(fit, False, "refused")
+
+    def _refuse(self, fit: Fit, small: Grey) -> Place:
+        self._refused, self._spared = (fit, small.copy()), 0
         return Place(fit, False, "refused")
 
     def _anew(self, image: Image, small: Grey) -> Place:
         fit = self.registrar.register(grey_of(image))
         if fit.warp is None:
-            return Place(fit, False, "refused")
+            return self._refuse(fit, small)
         self._remember(fit, small)
         return Place(fit, False, "registered")
 
@@ -112,7 +138,7 @@ class Tracker:
 
     def _remember(self, fit: Fit, small: Grey) -> None:
         assert fit.warp is not None
-        self._last, self._age, self._held = fit, 0, 0
+        self._last, self._age, self._held, self._refused = fit, 0, 0, None
         self._sensor.remember(small, fit.warp)
 
 

@@ -6,16 +6,17 @@ from dataclasses import replace
 
 import cv2
 import numpy as np
+import pytest
 
 from edge_runtime.normalize.features import Grey
 from edge_runtime.normalize.fit import Fit
 from edge_runtime.normalize.gate import small_grey
 from edge_runtime.normalize.register import Registrar
 from edge_runtime.normalize.settings import NormalizeSettings
-from edge_runtime.normalize.track import HELD_FRAMES, Tracker, grey_of
+from edge_runtime.normalize.track import HELD_FRAMES, RETRY_EVERY, Tracker, grey_of
 from edge_runtime.normalize.view import Normalizer, RawNormalizer
 from edge_runtime.normalize.warp import Warp
-from edge_runtime.records import CropSpec, Image, Layout, Remark, View
+from edge_runtime.records import CropSpec, Image, Layout, Remark, Unusable, View
 from tests.normalize.painted import SIZE, crowd, frame, layout, noisy, seen, shelf, view_from
 
 SPEC = CropSpec((64, 64), 0.1)
@@ -128,3 +129,22 @@ def test_a_slot_whose_corners_are_uncertain_counts_as_outside() -> None:
     assert fit.certain(inside, (960, 720)).tolist() == [1.0, 0.5, 0.0, 0.0]
     assert fit.certain(inside, (1920, 1440)).tolist() == [1.0, 0.5, 1.0, 0.0]
     assert replace(fit, corner_sigma_px=None).certain(inside, (960, 720)) is inside
+
+
+def test_another_scene_that_stays_is_looked_at_again_only_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A registration that finds nothing costs the most; what was refused and has not changed is refused again."""
+    looked, register = [], Registrar.register
+
+    def counted(registrar: Registrar, grey: Grey) -> Fit:
+        looked.append(1)
+        return register(registrar, grey)
+
+    monkeypatch.setattr(Registrar, "register", counted)
+    other = np.random.default_rng(5).integers(0, 255, (24, 32, 3)).astype(np.uint8)
+    scene = cv2.resize(other, SIZE, interpolation=cv2.INTER_CUBIC)
+    normalizer = Normalizer(layout(), shelf(), SPEC)
+    said = [normalizer.normalize(frame(noisy(scene, seed=k), k)) for k in range(2 * RETRY_EVERY)]
+    assert all(isinstance(one, Unusable) for one in said)
+    assert len(looked) == 2
+    _view(normalizer, noisy(shelf()), 99.0)
+    assert len(looked) == 3
