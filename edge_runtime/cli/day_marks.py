@@ -143,20 +143,21 @@ class DayJudge:
         self._truth = truth
         self._within_s = step_s / 2
         self._score = DayScore()
-        self._unknown = 0
+        self.unknown = 0
+        """Frames of which the truth says nothing."""
 
     def take(self, outcome: Outcome) -> None:
         """One frame of the recording."""
         t = outcome.frame.captured_monotonic_s
         row = self._truth.at(t, self._within_s)
         if row is None:
-            self._unknown += 1
+            self.unknown += 1
             return
         self._score.take(t, row, outcome.statuses, outcome.events)
 
     def summary(self) -> dict[str, object]:
         """As `DayMarks.summary`, and how many captures the truth did not know."""
-        return self._score.marks().summary() | {"captures_without_truth": self._unknown}
+        return self._score.marks().summary() | {"captures_without_truth": self.unknown}
 
 
 def _fleeting(stood: Sequence[Change], seen: Sequence[Seen], number: int, now: str) -> bool:

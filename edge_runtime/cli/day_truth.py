@@ -11,9 +11,10 @@ import csv
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from math import isfinite
 from pathlib import Path
 
-from edge_runtime.errors import Refused, Unavailable
+from edge_runtime.errors import BadConfig, Unavailable
 from edge_runtime.records import ANSWERS, State
 
 LASTING = 4
@@ -62,26 +63,40 @@ class DayTruth:
 def read_truth(path: Path, step_s: float) -> DayTruth:
     """truth.csv of a recording; without a column `t` its frames, in the order of their names, are `step_s` apart.
 
-    Without a column `stock` a hidden slot holds what it held when it was last seen. Raises Unavailable or Refused.
+    Without a column `stock` a hidden slot holds what it held when it was last seen. Raises Unavailable, or BadConfig
+    naming the line that is wrong.
     """
     try:
         with path.open(newline="") as sheet:
-            lines = list(csv.DictReader(sheet))
+            lines = [_checked(path, number, line) for number, line in enumerate(csv.DictReader(sheet), 2)]
     except OSError as fault:
         raise Unavailable(f"{path} can not be read: {fault.strerror}", _MEND) from None
     except (csv.Error, UnicodeDecodeError) as fault:
-        raise Refused(f"{path} is not a table: {fault}", _MEND) from None
-    if not lines or not all(lines[0].get(name) is not None for name in _NEEDED):
-        raise Refused(f"{path} lacks the columns {', '.join(_NEEDED)}, or has no rows", _MEND)
+        raise BadConfig(f"{path} is not a table: {fault}", _MEND) from None
+    if not lines:
+        raise BadConfig(f"{path} has no rows", _MEND)
     frames: dict[str, dict[str, dict[str, str]]] = {}
     for line in lines:
         frames.setdefault(line["frame"] or "", {})[line["slot"] or ""] = line
     names = sorted(frames)
+    times = [float(next(iter(frames[name].values())).get("t") or k * step_s) for k, name in enumerate(names)]
+    return DayTruth(times, list(_seen(frames[name] for name in names)))
+
+
+def _checked(path: Path, number: int, line: dict[str, str]) -> dict[str, str]:
+    """A row of the table, if its columns are there and hold states and a time."""
+    missing = [name for name in _NEEDED if line.get(name) is None]
+    if missing:
+        raise BadConfig(f"{path}:{number}: there is no {', '.join(missing)}", _MEND)
+    for name, known in (("state", [*State]), ("stock", [*ANSWERS])):
+        if (found := line.get(name) or line["state"]) not in known and (name == "state" or line.get(name)):
+            raise BadConfig(f"{path}:{number}: {name} is {found!r}, one of {', '.join(known)} was expected", _MEND)
     try:
-        times = [float(next(iter(frames[name].values())).get("t") or k * step_s) for k, name in enumerate(names)]
-        return DayTruth(times, list(_seen(frames[name] for name in names)))
-    except ValueError as fault:
-        raise Refused(f"{path} holds what is no state or no time: {fault}", _MEND) from None
+        if not isfinite(float(line.get("t") or 0.0)):
+            raise ValueError
+    except ValueError:
+        raise BadConfig(f"{path}:{number}: t is {line['t']!r}, seconds were expected", _MEND) from None
+    return line
 
 
 def _seen(frames: Iterator[dict[str, dict[str, str]]]) -> Iterator[Mapping[str, Seen]]:

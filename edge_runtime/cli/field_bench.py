@@ -62,15 +62,15 @@ def _field_bench(args: argparse.Namespace) -> int:
     shelves = read_bench(args.dataset, args.shelves)
     part, taking_part = _part(loaded), contenders(args.baselines)
     benched = run_bench(shelves, taking_part, part, _progress if sys.stderr.isatty() else None)
-    for message in benched.unread.values():
+    for message in dict.fromkeys(benched.unread.values()):
         complain(message)
     bench = conclude(args.dataset.resolve().name, loaded.id, benched, taking_part)
-    if args.report:
-        _write_report(args.report, bench, shelves, part)
     if args.json:
         emit(_record(bench))
     else:
         _say(bench)
+    if args.report:  # last: a page that can not be written must not cost the table
+        _write_report(args.report, bench, shelves, part)
     return EXIT_PROBLEM if benched.unread else EXIT_OK
 
 

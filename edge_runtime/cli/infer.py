@@ -134,6 +134,7 @@ def record_of(image: Path, outcome: Outcome, model: ModelId) -> dict[str, object
                 "state": reading.state.value,
                 "confidence": round(reading.confidence, _DIGITS),
                 "scores": _scores(reading.scores),
+                "reason": reading.reason,
             }
             for reading in outcome.readings
         ],
@@ -144,7 +145,10 @@ def record_of(image: Path, outcome: Outcome, model: ModelId) -> dict[str, object
 
 def unread_record(image: Path, layout: Layout, model: ModelId, detail: str) -> dict[str, object]:
     """The line of an image that could not be read: all slots unknown."""
-    slots = [{"id": slot.id, "state": "unknown", "confidence": 0.0, "scores": _scores({})} for slot in layout.slots]
+    slots = [
+        {"id": slot.id, "state": "unknown", "confidence": 0.0, "scores": _scores({}), "reason": UNREADABLE}
+        for slot in layout.slots
+    ]
     return {
         "image": str(image),
         "usable": False,
@@ -243,5 +247,5 @@ def _say(record: dict[str, object], detail: str) -> None:
     if not record["usable"]:
         say(f"  not usable: {record['reason']}. {detail}")
         return
-    rows = [(f"  {s['id']}", s["state"], f"{s['confidence']:.0%}") for s in slots]
-    say(table(("  slot", "state", "confidence"), rows, STATE_COLOURS))
+    rows = [(f"  {s['id']}", s["state"], f"{s['confidence']:.0%}", s["reason"]) for s in slots]
+    say(table(("  slot", "state", "confidence", "why"), rows, STATE_COLOURS))

@@ -121,11 +121,16 @@ def _replay(args: argparse.Namespace) -> int:
             print(f"\r{frame.captured_monotonic_s:8.1f} s  {tally.frames} frames", end="\r", flush=True)
     model = {"name": bundle.id.name, "version": bundle.id.version, "sha256": bundle.id.sha256}
     summary = tally.summary() | {"model": model} | ({"day": judge.summary()} if judge else {})
+    if judge is not None and (unknown := judge.unknown):
+        complain(
+            f"{args.truth} says nothing about {unknown} of {tally.frames} frames; they are not scored."
+            " Give the --interval at which the recording was made"
+        )
     if args.json:
         emit({"summary": summary})
     else:
         _say_summary(summary)
-    return EXIT_PROBLEM if tally.skipped else EXIT_OK
+    return EXIT_PROBLEM if tally.skipped or (judge is not None and judge.unknown) else EXIT_OK
 
 
 def _judge(truth: Path, interval_s: float) -> DayJudge:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
 from edge_runtime.cli.day_marks import DayMarks, DayScore
 from edge_runtime.cli.day_truth import LASTING, Seen, read_truth, standing
-from edge_runtime.errors import Refused, Unavailable
+from edge_runtime.errors import BadConfig, Unavailable
 from edge_runtime.records import Event, SlotStatus, State
 
 S, L, E, B = State.STOCKED, State.LOW, State.EMPTY, State.BLOCKED
@@ -104,10 +105,16 @@ def test_a_field_datasets_truth_is_taken_in_the_order_of_its_names(tmp_path: Pat
 
 
 @pytest.mark.parametrize(
-    "rows", [("frame,slot",), ("frame,slot,state", "1,a,full"), ("frame,slot,state,t", "1,a,low,x")]
+    ("rows", "told"),
+    [
+        (("frame,slot",), "no rows"),
+        (("frame,slot", "1,a"), ":2: there is no state"),
+        (("frame,slot,state", "1,a,low", "2,a,full"), ":3: state is 'full'"),
+        (("frame,slot,state,t", "1,a,low,x"), ":2: t is 'x'"),
+    ],
 )
-def test_a_table_that_is_no_truth_is_refused(tmp_path: Path, rows: tuple[str, ...]) -> None:
-    with pytest.raises(Refused):
+def test_a_table_that_is_no_truth_is_refused(tmp_path: Path, rows: tuple[str, ...], told: str) -> None:
+    with pytest.raises(BadConfig, match=re.escape(told)):
         read_truth(write(tmp_path / "truth.csv", *rows), 1.0)
 
 

@@ -23,7 +23,7 @@ def test_one_line_an_image_with_exactly_the_keys_of_the_contract(run: Run, site:
         assert list(line["model"]) == ["name", "version", "sha256"]
         assert [slot["id"] for slot in line["slots"]] == [slot.id for slot in slots()]
         for slot in line["slots"]:
-            assert list(slot) == ["id", "state", "confidence", "scores"]
+            assert list(slot) == ["id", "state", "confidence", "scores", "reason"]
             assert list(slot["scores"]) == ["stocked", "low", "empty"]
             assert sum(slot["scores"].values()) == pytest.approx(1, abs=1e-5)
         assert {"decode", "infer", "total"} <= set(line["ms"])

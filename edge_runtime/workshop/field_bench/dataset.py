@@ -182,9 +182,9 @@ class _Seen:
             return f"the severity is {severity!r}; a whole number from 0 to {MAX_SEVERITY} was expected"
         if not row["condition"] or (row["condition"] == LAB[0]) != (int(severity) == LAB[1]):
             return f"the condition is {row['condition']!r} at severity {severity}; lab, and only lab, is severity 0"
+        self.frames[frame] = key  # known from here on: a missing picture is told once, not for each of its slots
         if not frame or Path(frame).name != frame or not (self.pictures / f"{frame}.jpg").is_file():
             return f"there is no picture frames/{frame}.jpg"
-        self.frames[frame] = key
         return ""
 
 
