@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import time
 from dataclasses import dataclass
 
@@ -51,6 +52,14 @@ class _Stand:
     """The camera does not stand where it was commissioned."""
 
 
+@dataclass(slots=True, eq=False)
+class _Newest:
+    """The newest frame that could be used, and where the shelf lay in it."""
+
+    frame: Frame | None = None
+    place: Place | None = None
+
+
 class Normalizer:
     """Implements `pipeline.Normalizer` for one camera stream; one thread at a time."""
 
@@ -58,19 +67,44 @@ class Normalizer:
         self, layout: Layout, reference: Image, crop: CropSpec, settings: NormalizeSettings | None = None
     ) -> None:
         self._size = layout.image_size
+        self._layout, self._reference = layout, reference
         self._settings = settings or NormalizeSettings()
-        self._margin = crop.margin
-        self._sampler = SlotSampler(layout, crop)
         self._tracker = Tracker(layout, reference)
         self._packs = PacksPlane(layout, self._tracker.registrar.anchors)
         self._probes = Probes(layout, reference)
-        self._relighter = Relighter(self._sampler.reference_grid, layout.image_size)
         self._sharpness = SharpnessGauge(self._tracker.registrar.anchors.static_points, reference)
         self._watch = gate.FrozenWatch(self._settings.frozen_frames, self._settings.frozen_s)
         self._reference_small = gate.small_grey(reference)
-        self._reference_crops = SlotSampler(layout, crop).sample(reference, None)[0]
         self._stand: _Stand | None = None
+        self._newest = _Newest()
         self._corners = np.asarray([s.polygon for s in layout.slots], np.float64).reshape(-1, 2)
+        self._cut_for(crop)
+
+    def _cut_for(self, crop: CropSpec) -> None:
+        """What depends on the model's crops; all else depends on the camera alone."""
+        self.crop = crop
+        self._margin = crop.margin
+        self._sampler = SlotSampler(self._layout, crop)
+        self._relighter = Relighter(self._sampler.reference_grid, self._layout.image_size)
+        self._reference_crops = SlotSampler(self._layout, crop).sample(self._reference, None)[0]
+
+    def recut(self, crop: CropSpec) -> Normalizer:
+        """The same camera cut for another model: what is known of camera and light is shared, and costs nothing.
+
+        May be called in another thread while this one works. Of the two only one may take a frame by `normalize`, or
+        the camera would count as frozen; the other takes it by `again`, in the same thread.
+        """
+        other = copy.copy(self)
+        other._cut_for(crop)
+        return other
+
+    def again(self, frame: Frame) -> View | None:
+        """The frame that the normalizer this one was recut from has just found usable, in this one's crops; None if
+        it was another frame. Nothing is looked for again."""
+        place = self._newest.place
+        if frame is not self._newest.frame or place is None or place.fit.warp is None:
+            return None
+        return self._view(frame, place, self._stood(place.fit.warp), self._settings.stateless, time.perf_counter())
 
     @property
     def reference_crops(self) -> Image:
@@ -95,6 +129,7 @@ class Normalizer:
         place = self._located(frame, small, alone)
         if place.fit.warp is None:
             return self._refused(frame, small, place, began)
+        self._newest.frame, self._newest.place = frame, place
         return self._view(frame, place, self._stood(place.fit.warp), alone, began)
 
     def _gated(self, frame: Frame, small: Grey, alone: bool) -> gate.Verdict | None:

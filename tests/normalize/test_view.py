@@ -263,3 +263,20 @@ def test_a_sister_bay_hung_before_a_registered_camera_is_not_believed() -> None:
     normalizer.normalize(frame(noisy(shelf()), 0))
     views = [normalizer.normalize(frame(noisy(shelf(7), seed=k), k)) for k in range(1, 4)]
     assert all(isinstance(v, Unusable) and v.reason is Reason.WRONG_SCENE for v in views)
+
+
+def test_another_models_crops_come_from_the_registration_that_is_held() -> None:
+    normalizer, move = _normalizer(), view_from(8, 0, 0, 0.9)
+    first = frame(noisy(seen(shelf(), move)))
+    held = _usable(normalizer.normalize(first))
+    other = normalizer.recut(CropSpec((96, 48), 0.2))
+    beside = other.again(first)
+    assert beside is not None and beside.crops.shape[1:] == (48, 96, 3)
+    assert beside.registration.homography is held.registration.homography
+    fresh = Normalizer(layout(), shelf(), CropSpec((96, 48), 0.2))
+    assert np.array_equal(other.reference_crops, fresh.reference_crops)
+    assert np.abs(beside.crops.astype(int) - _usable(fresh.normalize(first)).crops).mean() < 2
+    second = frame(noisy(seen(shelf(), move), seed=1), 1.0)
+    taken_over = _usable(other.normalize(second))
+    assert taken_over.registration.detail == "still", "nothing is registered anew when the model changes"
+    assert normalizer.again(first) is None, "that was an older frame"
