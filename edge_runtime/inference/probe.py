@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,8 @@ from edge_runtime.inference.session import Session, open_session
 from edge_runtime.manifest import Manifest
 
 Arrays = Mapping[str, NDArray[Any]]
+LATENCY_SLOTS = 32
+"""Slots that a latency is stated for: a usual shelf."""
 _PACK = "Pack the bundle again with `edge-runtime build pack`"
 
 
@@ -44,29 +46,76 @@ class Latency:
     p95_ms: float
 
 
-def check_golden(session: Session, manifest: Manifest, golden: Arrays) -> GoldenReport:
+class Probe(Protocol):
+    """One loaded file of a model, with what it must answer."""
+
+    def check(self) -> GoldenReport:
+        """Run the golden set. Raises ModelFault if it does not fit the manifest, or if the model fails on it."""
+        ...
+
+    def run_once(self) -> None:
+        """One run of the size that latency is stated for. Raises ModelFault if the model fails."""
+        ...
+
+
+class SlotProbe:
+    """`Probe` for the task `classify-slots`: `slots` crops of noise (a slot's cost does not depend on what it shows)."""
+
+    def __init__(
+        self, session: Session, manifest: Manifest, golden: Arrays, floating: bool = False, slots: int = LATENCY_SLOTS
+    ) -> None:
+        width, height = manifest.input.size
+        self._session, self._manifest, self._golden, self._floating = session, manifest, golden, floating
+        self._crops = np.random.default_rng(0).integers(0, 256, (slots, height, width, 3), np.uint8)
+        self._reference = session.prepare(self._crops) if session.takes_reference else None
+
+    def check(self) -> GoldenReport:
+        return check_golden(self._session, self._manifest, self._golden, self._floating)
+
+    def run_once(self) -> None:
+        self._session.run_prepared(self._crops, self._reference)
+
+
+def open_probe(model: bytes, manifest: Manifest, golden: Arrays, floating: bool = False, threads: int = 1) -> Probe:
+    """Load one file of a model. `floating`: it is the float file beside a quantized one, with golden answers of its own.
+
+    Raises ModelFault as `open_session` does.
+    """
+    return SlotProbe(open_session(model, manifest, threads), manifest, golden, floating)
+
+
+def check_golden(session: Session, manifest: Manifest, golden: Arrays, floating: bool = False) -> GoldenReport:
     """Run the packed crops and compare with the packed logits.
 
     Members: current, reference (n, h, w, 3) uint8; logits (n, labels) float32, what `session.run` gave where it was
-    packed; tolerance, also known as tolerance_logits, a number. Others are passed over. Raises ModelFault if the golden set does not fit the manifest, or if the model fails on it.
+    packed; tolerance, also known as tolerance_logits, a number. For a float file (`floating`) logits_fp32 and
+    tolerance_fp32_logits. Others are passed over. Raises ModelFault if the golden set does not fit the manifest, or if
+    the model fails on it.
     """
-    current, reference, expected, tolerance = _golden_parts(manifest, golden)
+    current, reference, expected, tolerance = _golden_parts(manifest, golden, floating)
     answer = session.run(current, reference)
-    errors = np.abs(answer - expected)
+    errors = np.abs(answer.astype(np.float64) - expected)
     agreement = float((answer.argmax(axis=1) == expected.argmax(axis=1)).mean())
     return GoldenReport(len(current), float(errors.max()), tolerance, agreement)
 
 
-def require_golden(session: Session, manifest: Manifest, golden: Arrays) -> GoldenReport:
+def require_golden(session: Session, manifest: Manifest, golden: Arrays, floating: bool = False) -> GoldenReport:
     """As `check_golden`, and raise ModelFault if the answers differ by more than the tolerance."""
-    report = check_golden(session, manifest, golden)
+    report = check_golden(session, manifest, golden, floating)
     if not report.passed:
-        raise ModelFault(
-            f"{manifest.name} {manifest.version} answers its golden set with an error of {report.max_error:.4g}"
-            f" (agreement {report.agreement:.1%}); at most {report.tolerance:.4g} was expected",
-            "Fall back; pack the bundle again, or for another kind of processor",
-        )
+        raise ModelFault(f"{manifest.name} {manifest.version} {tell_mismatch(report)}", _MISMATCH_MEND)
     return report
+
+
+_MISMATCH_MEND = "Fall back; pack the bundle again, or for another kind of processor"
+
+
+def tell_mismatch(report: GoldenReport) -> str:
+    """What a golden set that failed is told as, after the name of what failed it."""
+    return (
+        f"answers its golden set with an error of {report.max_error:.4g} (agreement {report.agreement:.1%});"
+        f" at most {report.tolerance:.4g} was expected"
+    )
 
 
 def probe_model(model: bytes, manifest: Manifest, golden: Arrays, threads: int = 1) -> GoldenReport:
@@ -74,28 +123,27 @@ def probe_model(model: bytes, manifest: Manifest, golden: Arrays, threads: int =
     return require_golden(open_session(model, manifest, threads), manifest, golden)
 
 
-def measure_latency(session: Session, manifest: Manifest, slots: int = 32, rounds: int = 20) -> Latency:
-    """Time runs over `slots` crops of noise (the cost of a slot does not depend on what it shows)."""
-    width, height = manifest.input.size
-    crops = np.random.default_rng(0).integers(0, 256, (slots, height, width, 3), np.uint8)
-    reference = session.prepare(crops) if session.takes_reference else None
-    session.run_prepared(crops, reference)
+def measure_latency(session: Session, manifest: Manifest, slots: int = LATENCY_SLOTS, rounds: int = 20) -> Latency:
+    """Time a session's runs over `slots` crops of noise."""
+    probe = SlotProbe(session, manifest, {}, slots=slots)
+    probe.run_once()
     spent = []
     for _ in range(rounds):
         began = time.perf_counter()
-        session.run_prepared(crops, reference)
+        probe.run_once()
         spent.append(1e3 * (time.perf_counter() - began))
     return Latency(slots, rounds, float(np.median(spent)), float(np.percentile(spent, 95)))
 
 
 def _golden_parts(
-    manifest: Manifest, golden: Arrays
+    manifest: Manifest, golden: Arrays, floating: bool
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None, NDArray[np.float32], float]:
     width, height = manifest.input.size
+    answers = "logits_fp32" if floating else "logits"
     rows = len(np.atleast_1d(golden["current"])) if "current" in golden else 0
     wanted: dict[str, tuple[type, tuple[int, ...]]] = {
         "current": (np.uint8, (rows, height, width, 3)),
-        "logits": (np.float32, (rows, len(manifest.output.labels))),
+        answers: (np.float32, (rows, len(manifest.output.labels))),
     }
     if manifest.input.reference:
         wanted["reference"] = (np.uint8, (rows, height, width, 3))
@@ -107,12 +155,15 @@ def _golden_parts(
             raise ModelFault(
                 f"golden {name} is {found.dtype} {found.shape}, {np.dtype(dtype)} {shape} was expected", _PACK
             )
+    if not np.isfinite(golden[answers]).all():
+        raise ModelFault(f"golden {answers} holds NaN or infinity", _PACK)
     reference = golden["reference"] if manifest.input.reference else None
-    return golden["current"], reference, golden["logits"], _tolerance(golden)
+    return golden["current"], reference, golden[answers], _tolerance(golden, floating)
 
 
-def _tolerance(golden: Arrays) -> float:
-    found = golden.get("tolerance", golden.get("tolerance_logits"))
+def _tolerance(golden: Arrays, floating: bool) -> float:
+    names = ("tolerance_fp32_logits",) if floating else ("tolerance", "tolerance_logits")
+    found = next((golden[name] for name in names if name in golden), None)
     if found is None or found.size != 1 or found.dtype.kind not in "fiu" or not 0 <= float(found.item()) < np.inf:
-        raise ModelFault("the golden set's tolerance is not one number of at least 0", _PACK)
+        raise ModelFault(f"the golden set's {names[0]} is not one number of at least 0", _PACK)
     return float(found.item())

@@ -12,6 +12,7 @@ import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -42,6 +43,14 @@ _STREAM_FIRST_BYTES = 4 * MEBIBYTE
 _MEND = "Pack it again with `edge-runtime build pack`, or fetch it again"
 
 
+class Variant(StrEnum):
+    """The files of one model that a device may choose from; the value is the member's name."""
+
+    PACKED = "model.onnx"
+    """What every bundle has: int8 where the bundle also has a float file."""
+    FLOAT = "model.fp32.onnx"
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Bundle:
     """A whole bundle whose every member has the digest that its manifest states."""
@@ -59,6 +68,18 @@ class Bundle:
     @property
     def id(self) -> ModelId:
         return ModelId(self.manifest.name, self.manifest.version, self.sha256)
+
+    @property
+    def variants(self) -> tuple[Variant, ...]:
+        """Those that this bundle has, the packed one first."""
+        return (Variant.PACKED,) if self.fp32 is None else (Variant.PACKED, Variant.FLOAT)
+
+    def bytes_of(self, variant: Variant) -> bytes:
+        """The ONNX file of one variant. Raises Refused if this bundle has no such file."""
+        raw = self.model if variant is Variant.PACKED else self.fp32
+        if raw is None:
+            raise Refused(f"{self.manifest.name} {self.manifest.version} has no {variant}", _MEND)
+        return raw
 
     def golden_arrays(self) -> dict[str, NDArray[Any]]:
         """Crops with the answers that they must get. Raises Refused if the member is malformed."""
