@@ -8,9 +8,9 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, Protocol
 
-from edge_runtime.errors import EdgeError, Refused
+from edge_runtime.errors import EdgeError, Refused, TryAgain
 from edge_runtime.fleet.commands import Command, CommandGate, Denied, RateLimit, Reason, Repeated
 from edge_runtime.fleet.session import Incoming
 from edge_runtime.telemetry.builders import Stamp, clipped, rounded
@@ -19,9 +19,18 @@ from edge_runtime.telemetry.publisher import Publisher
 
 log = logging.getLogger(__name__)
 
-Handler = Callable[[Command], Mapping[str, Scalar]]
-"""Carries a command out and gives the result. An errors.Refused that it raises becomes a `refused` receipt, any other
-errors.EdgeError or OSError a `failed` one."""
+
+class Later(Protocol):
+    """Work that goes on while frames go on. `CommandQueue.drain` asks after it; then the command gets its last receipt."""
+
+    def outcome(self) -> Mapping[str, Scalar] | None:
+        """None while it runs, then the result. Raises what a Handler may raise if it failed."""
+        ...
+
+
+Handler = Callable[[Command], Mapping[str, Scalar] | Later]
+"""Carries a command out and gives the result, or begins it. An errors.Refused that it raises becomes a `refused`
+receipt, any other errors.EdgeError or OSError a `failed` one."""
 WAITING = 16
 """Commands between two frames, at most."""
 PER_S = 5.0
@@ -39,7 +48,8 @@ class CommandCounts:
 
 class CommandQueue:
     """`arrived` is the link's listener (its thread); `drain` is called by the inference loop. Every command that passes
-    the rate limit gets a receipt under `resp/`: accepted, then succeeded or failed; or refused with a reason."""
+    the rate limit gets a receipt under `resp/`: accepted, then (if it takes long) running, then succeeded or failed; or
+    refused with a reason."""
 
     def __init__(
         self,
@@ -57,6 +67,7 @@ class CommandQueue:
         self._limit = limit or RateLimit(PER_S, BURST, time.monotonic)
         self._wall = wall
         self._waiting: deque[Command] = deque()
+        self._running: list[tuple[Command, Later]] = []
         self._lock = threading.Lock()
         self._taken = self._repeated = self._limited = 0
         self._refused: Counter[str] = Counter()
@@ -88,7 +99,10 @@ class CommandQueue:
                 self._waiting.append(command)
 
     def drain(self, limit: int = 4) -> int:
-        """Carry out up to `limit` waiting commands; how many there were."""
+        """Ask after what runs, then carry out up to `limit` waiting commands; how many there were."""
+        running, self._running = self._running, []
+        for command, later in running:
+            self._conclude(command, later.outcome, later)
         done = 0
         while self._waiting and done < limit:
             self._carry_out(self._waiting.popleft())
@@ -99,14 +113,33 @@ class CommandQueue:
         with self._lock:
             return CommandCounts(self._taken, self._repeated, self._limited, dict(self._refused))
 
+    def abandon(self, why: str) -> None:
+        """The device ends: tell everybody who waits."""
+        for command, _ in self._running:
+            with self._lock:
+                self._answer(command, "failed", TryAgain.__name__, why)
+        self._running.clear()
+
     def _carry_out(self, command: Command) -> None:
+        def begin() -> Mapping[str, Scalar] | Later:
+            if self._wall() >= command.expires_at:
+                raise Refused("it expired while it waited for its turn")
+            return self._handlers[command.verb](command)
+
+        self._conclude(command, begin, None)
+
+    def _conclude(
+        self, command: Command, work: Callable[[], Mapping[str, Scalar] | Later | None], later: Later | None
+    ) -> None:
+        """Do a piece of a command's work, and say what came of it unless it goes on. `later`: what was begun before."""
         state: Literal["succeeded", "failed", "refused"]
         reason, detail, result = "", "", {}
         try:
-            if self._wall() >= command.expires_at:
-                raise Refused("it expired while it waited for its turn")
-            result = dict(self._handlers[command.verb](command))
-            state = "succeeded"
+            found = work()
+            if not isinstance(found, Mapping):
+                self._go_on(command, found, later)
+                return
+            state, result = "succeeded", dict(found)
         except Refused as fault:
             state, reason, detail = "refused", "handler", str(fault)
         except (EdgeError, OSError) as fault:
@@ -117,10 +150,17 @@ class CommandQueue:
                 self._refused[reason] += 1
             self._answer(command, state, reason, detail, result)
 
+    def _go_on(self, command: Command, began: Later | None, goes_on: Later | None) -> None:
+        if began is not None:
+            with self._lock:
+                self._answer(command, "running")
+        if later := began or goes_on:
+            self._running.append((command, later))
+
     def _answer(
         self,
         command: Command,
-        state: Literal["accepted", "succeeded", "failed", "refused"],
+        state: Literal["accepted", "running", "succeeded", "failed", "refused"],
         reason: str = "",
         detail: str = "",
         result: dict[str, Scalar] | None = None,

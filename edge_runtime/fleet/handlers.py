@@ -11,8 +11,8 @@ from edge_runtime import __version__
 from edge_runtime.errors import Refused, TryAgain
 from edge_runtime.fleet.command_queue import Handler
 from edge_runtime.fleet.commands import Command
-from edge_runtime.records import ModelId
-from edge_runtime.telemetry.builders import Stamp, clipped
+from edge_runtime.fleet.model_handlers import ModelSwitch, model_handlers, only
+from edge_runtime.telemetry.builders import Stamp
 from edge_runtime.telemetry.messages import Scalar, Snapshot, encode
 from edge_runtime.telemetry.publisher import Delivery, Publisher
 from edge_runtime.telemetry.topics import segment_fault
@@ -37,16 +37,9 @@ class SnapshotSource(Protocol):
         ...
 
 
-class ModelSwitch(Protocol):
-    def rollback(self, why: str) -> ModelId | None:
-        """Go back to the previous model now; the model that runs then (None: safe mode). Raises errors.Refused when
-        there is nothing to go back to."""
-        ...
-
-
 def ping(started_s: float, clock: Callable[[], float]) -> Handler:
     def answer(command: Command) -> Mapping[str, Scalar]:
-        _only(command, ())
+        only(command, ())
         return {"version": __version__, "uptime_s": round(clock() - started_s, 1)}
 
     return answer
@@ -56,7 +49,7 @@ def snapshot(stamp: Stamp, publisher: Publisher, source: SnapshotSource) -> Hand
     """args: `camera`. The picture goes to `snapshot/<camera>`; the result names the topic."""
 
     def answer(command: Command) -> Mapping[str, Scalar]:
-        _only(command, ("camera",))
+        only(command, ("camera",))
         camera = command.args.get("camera")
         if not isinstance(camera, str) or segment_fault(camera):
             raise Refused(f"args.camera is {camera!r:.80}, the name of a camera was expected")
@@ -78,22 +71,6 @@ def snapshot(stamp: Stamp, publisher: Publisher, source: SnapshotSource) -> Hand
     return answer
 
 
-def model_rollback(switch: ModelSwitch) -> Handler:
-    """args: `why`, optional. The result names the model that runs now."""
-
-    def answer(command: Command) -> Mapping[str, Scalar]:
-        _only(command, ("why",))
-        why = command.args.get("why", "")
-        if not isinstance(why, str):
-            raise Refused("args.why is not text")
-        model = switch.rollback(clipped(why) or f"command {command.id}")
-        if model is None:
-            return {"name": "", "version": "", "sha256": ""}
-        return {"name": model.name, "version": model.version, "sha256": model.sha256}
-
-    return answer
-
-
 def standard_handlers(
     stamp: Stamp,
     publisher: Publisher,
@@ -106,12 +83,5 @@ def standard_handlers(
     if source is not None:
         found["snapshot"] = snapshot(stamp, publisher, source)
     if switch is not None:
-        found["model.rollback"] = model_rollback(switch)
+        found |= model_handlers(switch)
     return found
-
-
-def _only(command: Command, known: tuple[str, ...]) -> None:
-    extra = sorted(set(command.args) - set(known))
-    if extra:
-        expected = ", ".join(known) or "none"
-        raise Refused(f"args has {', '.join(map(clipped, extra[:4]))}; {command.verb} takes {expected}")

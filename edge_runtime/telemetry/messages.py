@@ -219,7 +219,7 @@ class Response(Head, frozen=True, tag="edge/resp/1", kw_only=True):
 
     id: str
     verb: str
-    state: Literal["accepted", "succeeded", "failed", "refused"]
+    state: Literal["accepted", "running", "succeeded", "failed", "refused"]
     reason: str = ""
     """One word that programs read: `expired`, `replayed`, `unknown_verb` ..."""
     detail: str = ""
