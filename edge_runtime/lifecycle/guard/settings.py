@@ -1,0 +1,92 @@
+"""Every quantity of the guard in one place."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class RuleSettings:
+    """The immediate rules. Each needs `frames` breaches in a row that span `lasting_s`, so that noise does not trip it."""
+
+    frames: int = 5
+    lasting_s: float = 60.0
+    least_slots: int = 6
+    """Fewer answered slots say nothing about shares."""
+    one_class: float = 0.95
+    """Share of one class among the answers from which a model may have collapsed ..."""
+    class_gap: float = 0.30
+    """... if the incumbent gives that class so much less."""
+    unknown_gap: float = 0.30
+    """More `unknown` than the incumbent, as a share of the slots."""
+    max_infer_ms: float = 2_000.0
+    """p95 of the inference time that the device has for one frame."""
+    slower_than_incumbent: float = 1.0
+    """While over budget the model is excused if the incumbent, on the same views, took more than its share of the budget:
+    then the device is slow, not the model. As a multiple of the budget."""
+    timed_frames: int = 20
+    """Frames over which p95 is taken."""
+
+
+@dataclass(frozen=True, slots=True)
+class SenseSettings:
+    """When a camera or its light counts as changing, and for how long."""
+
+    settle_s: float = 300.0
+    """Nothing is held against a model for so long after camera or light moved."""
+    gain_step: float = 0.10
+    """Change of the log gain against its recent mean that counts as a change of light."""
+    residual_step: float = 0.08
+    """The same of the light match's residual."""
+    sharpness_step: float = 0.25
+    """Relative change of sharpness that counts as camera (knocked out of focus, dirt)."""
+    follow: float = 0.1
+    """Weight of the newest frame in the recent mean."""
+
+
+@dataclass(frozen=True, slots=True)
+class LabelSettings:
+    """Feedback of people. See docs/adr/0010-guard.md for where the numbers come from."""
+
+    alpha: float = 0.05
+    """Chance of ever falling back from a model that is exactly as bad as tolerated."""
+    promise: float = 0.97
+    """Accuracy that the incumbent's receipt promises."""
+    tolerance: float = 0.03
+    """So much worse than promised is no reason to fall back."""
+    noise: float = 0.05
+    """Share of feedback that is itself wrong."""
+    worse: float = 0.20
+    """The loss against which the bets are laid."""
+
+
+@dataclass(frozen=True, slots=True)
+class DisputeSettings:
+    """Disagreements with the incumbent. See docs/adr/0010-guard.md."""
+
+    alpha: float = 0.01
+    promise: float = 0.97
+    """Accuracy that the incumbent's receipt promises."""
+    tolerance: float = 0.03
+    worse: float = 0.20
+    settle_frames: int = 3
+    """A disagreement counts once it has stood for so many comparisons without a change of pixels."""
+    kinship: float = 1.0
+    """How alike the errors on one slot are: 1 / (1 + kinship) is their correlation."""
+    least_disputes: int = 4
+
+
+@dataclass(frozen=True, slots=True)
+class TrialSettings:
+    """One trial."""
+
+    least_s: float = 7_200.0
+    """A trial lasts at least so long ..."""
+    least_frames: int = 60
+    """... with so many frames that the model answered in a steady environment ..."""
+    least_pairs: int = 200
+    """... and so many slot comparisons with the incumbent, if it runs along at all."""
+    rules: RuleSettings = field(default_factory=RuleSettings)
+    sense: SenseSettings = field(default_factory=SenseSettings)
+    labels: LabelSettings = field(default_factory=LabelSettings)
+    disputes: DisputeSettings = field(default_factory=DisputeSettings)
