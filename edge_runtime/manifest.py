@@ -9,16 +9,18 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from edge_runtime.decoder import Decoder, check_decoder
 from edge_runtime.errors import Refused
-from edge_runtime.records import CropSpec
+from edge_runtime.records import CanvasSpec, CropSpec
 
 MAX_MANIFEST_BYTES = 262_144
+DETECTOR_CROP = CropSpec((64, 64), 0.1)
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
 Share = Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]
 
 
 class InputSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What the graph is fed: one batch row a slot."""
+    """What the graph is fed: one batch row a slot; a detector's is one canvas a run (`decoder.look`), margin and all."""
 
     layout: Literal["NHWC", "NCHW"]
     size: tuple[Annotated[int, msgspec.Meta(ge=8, le=1024)], Annotated[int, msgspec.Meta(ge=8, le=1024)]]
@@ -39,7 +41,8 @@ class OutputSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     name: Name
     kind: Literal["logits", "probabilities"]
     labels: tuple[str, ...]
-    """Column names, out of stocked, low, empty, blocked; the first three must all be there."""
+    """Column names, out of stocked, low, empty, blocked; the first three must all be there. Of a detector: what its boxes
+    are turned into (`inference.detect.cover`); `name` is then the graph output with the boxes, and `kind` probabilities."""
 
 
 class Confidence(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -101,10 +104,26 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_def
     files: dict[str, FileDigest]
     card: dict[str, str] = {}
     """The model card in a few paragraphs, by heading: intended use, limits, training data, how it was measured."""
+    decoder: Decoder | None = None
+    """Of a detector, and of nothing else."""
 
     @property
     def crop(self) -> CropSpec:
-        return CropSpec(self.input.size, self.input.margin)
+        """The slot crops to cut: the model's input; or a detector's canvas, and crops for quality and people to look at."""
+        if self.decoder is None:
+            return CropSpec(self.input.size, self.input.margin)
+        look = self.decoder.look
+        canvas = CanvasSpec(
+            self.input.size,
+            look.tiles,
+            look.overlap,
+            look.fit == "letterbox",
+            look.pad_at == "centre",
+            look.pad,
+            look.region == "slots",
+            self.input.margin,
+        )
+        return CropSpec(DETECTOR_CROP.size, DETECTOR_CROP.margin, canvas)
 
 
 def decode_manifest(raw: bytes) -> Manifest:
@@ -122,6 +141,7 @@ def decode_manifest(raw: bytes) -> Manifest:
             "Pack the bundle again with `edge-runtime build pack`",
         ) from None
     _check_labels(manifest)
+    _check_task(manifest)
     return manifest
 
 
@@ -147,3 +167,34 @@ def _check_labels(manifest: Manifest) -> None:
         raise Refused(
             f"the graph input {manifest.input.current!r} is named for both crops", "Name the input of each, or one only"
         )
+
+
+def _check_task(manifest: Manifest) -> None:
+    decoder = manifest.decoder
+    if (manifest.task == "detect") != (decoder is not None):
+        found = "without a decoder" if decoder is None else "with a decoder"
+        raise Refused(
+            f"the task is {manifest.task!r} {found}; a detector has one, a classifier of slots has none",
+            "Pack it with `edge-runtime build pack --task detect` and a decoder (docs/detectors.md), or without both",
+        )
+    if decoder is not None:
+        _check_detector(manifest, decoder)
+        check_decoder(decoder, manifest.input.size)
+
+
+def _check_detector(manifest: Manifest, decoder: Decoder) -> None:
+    labels, kind = manifest.output.labels, manifest.output.kind
+    wanted = ("stocked", "low", "empty", *(("blocked",) if decoder.blockers else ()))
+    if labels != wanted or kind != "probabilities":
+        raise Refused(
+            f"a detector's output is {kind} over {labels}; probabilities over {wanted} were expected",
+            "`blocked` stands last exactly if the decoder names blockers",
+        )
+    if manifest.input.reference is not None:
+        raise Refused(
+            f"a detector takes one picture, but input.reference names {manifest.input.reference!r}",
+            "Leave input.reference out",
+        )
+    names = decoder.outputs(manifest.output.name)
+    if len(set(names)) != len(names):
+        raise Refused(f"the graph outputs {names} are named more than once", "Name each output of the graph once")

@@ -72,12 +72,47 @@ class Layout:
 
 
 @dataclass(frozen=True, slots=True)
+class CanvasSpec:
+    """The picture of the whole shelf that a detector wants (`manifest.Look` says what each means)."""
+
+    size: tuple[int, int]
+    """(width, height) of one tile in pixels."""
+    tiles: tuple[int, int] = (1, 1)
+    """(columns, rows)."""
+    overlap: float = 0.0
+    """Share of a tile's side."""
+    letterbox: bool = False
+    """Keep the aspect and pad; else stretch."""
+    centred: bool = False
+    """Pad on both sides; else right and below."""
+    pad: tuple[int, int, int] = (114, 114, 114)
+    """Blue, green, red."""
+    slots_only: bool = False
+    """The rectangle around the slots instead of the whole reference picture."""
+    margin: float = 0.0
+    """Added on each side of that rectangle, as a share of its own width and height."""
+
+
+@dataclass(frozen=True, slots=True)
 class CropSpec:
     """The slot crops that a model wants: (width, height) in pixels, and how much shelf to see around the slot."""
 
     size: tuple[int, int]
     margin: float
     """Added on each side, as a share of the slot's own width and height."""
+    canvas: CanvasSpec | None = None
+    """What a detector looks at besides; a model that looks at crops alone pays nothing for it."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Canvas:
+    """The normalized view as one picture, or as tiles of one size."""
+
+    pixels: Image
+    """(tiles, height, width, 3) BGR uint8, row by row. A buffer of the normalizer: valid until its next call."""
+    places: NDArray[np.float64]
+    """(tiles, 4) x0, y0, sx, sy: a corner at (x, y) of a tile, pixel edges at integers, lies at (x0 + sx x, y0 + sy y) of
+    the reference, pixel edges at integers there too (a point of the reference plus one half)."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -192,6 +227,8 @@ class View:
     """Noise sigma in grey levels, measured on flat structure."""
     ms: Mapping[str, float]
     """Milliseconds by stage."""
+    canvas: Canvas | None = None
+    """The view as a picture, if the model looks at one (a detector); made with the same registration, lens, plane and light."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -35,9 +35,10 @@ class _Lookup:
 class SlotSampler:
     """Cuts every slot of a layout out of a picture, rectified, with a margin, at the model's crop size."""
 
-    def __init__(self, layout: Layout, crop: CropSpec) -> None:
+    def __init__(self, layout: Layout, crop: CropSpec, coarse_above: float = COARSE_ABOVE) -> None:
         self._size = layout.image_size
         self._crop = crop
+        self._coarse_above = coarse_above
         count, (width, height) = len(layout.slots), crop.size
         self._grid = np.stack([_slot_grid(slot, crop) for slot in layout.slots])
         self._core = _core_points(crop)
@@ -75,7 +76,7 @@ class SlotSampler:
         scale = _pixel_scale(maps)
         own = _pixel_scale(self._grid)
         self._density = (scale / np.maximum(own, 1e-6) * _spare(own, self._size, warp.size)).astype(np.float32)
-        levels = np.clip(np.ceil(np.log2(np.maximum(scale, 1e-3) / COARSE_ABOVE)), 0, MAX_LEVEL).astype(int)
+        levels = np.clip(np.ceil(np.log2(np.maximum(scale, 1e-3) / self._coarse_above)), 0, MAX_LEVEL).astype(int)
         lookups = []
         for level in np.unique(levels):
             chosen = np.flatnonzero(levels == level)

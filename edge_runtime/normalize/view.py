@@ -10,7 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_runtime.normalize import gate, light
+from edge_runtime.normalize.canvas import CanvasPainter
 from edge_runtime.normalize.features import Grey
+from edge_runtime.normalize.field import Field
 from edge_runtime.normalize.parallax import NO_PARALLAX, PacksPlane, Parallax
 from edge_runtime.normalize.probes import Probes
 from edge_runtime.normalize.quality import SharpnessGauge, noise_of, saturated_share
@@ -87,6 +89,7 @@ class Normalizer:
         self._sampler = SlotSampler(self._layout, crop)
         self._relighter = Relighter(self._sampler.reference_grid, self._layout.image_size)
         self._reference_crops = SlotSampler(self._layout, crop).sample(self._reference, None)[0]
+        self._painter = CanvasPainter(self._layout, crop.canvas) if crop.canvas else None
 
     def recut(self, crop: CropSpec) -> Normalizer:
         """The same camera cut for another model: what is known of camera and light is shared, and costs nothing.
@@ -161,8 +164,10 @@ class Normalizer:
         saturated = saturated_share(crops, self._margin)
         cut = time.perf_counter()
         means, spreads = self._probes.read(frame.pixels, stand.warp)
-        lit = self._relit(crops, means, cut_by)
+        lit, field = self._relit(crops, means, cut_by)
         relit = time.perf_counter()
+        canvas = self._painter.paint(frame.pixels, cut_by, field) if self._painter else None
+        painted = time.perf_counter()
         noise = noise_of(spreads, self._probes.seen)
         sharpness = self._sharpness.read(frame.pixels, stand.warp, noise)
         registration = self._registration(place, stand, packs, inside)
@@ -171,10 +176,10 @@ class Normalizer:
         ms = {
             "register": 1e3 * (registered - began),
             "light": 1e3 * (relit - cut),
-            "crops": 1e3 * (cut - registered),
-            "quality": 1e3 * (ended - relit),
+            "crops": 1e3 * (cut - registered + painted - relit),
+            "quality": 1e3 * (ended - painted),
         }
-        return View(frame, registration, lit, crops, quality, sharpness, _noise_left(noise, lit), ms)
+        return View(frame, registration, lit, crops, quality, sharpness, _noise_left(noise, lit), ms, canvas)
 
     def _packs_of(self, frame: Frame, rail: Warp, alone: bool) -> Parallax:
         if not self._settings.register:
@@ -209,9 +214,9 @@ class Normalizer:
             remarks,
         )
 
-    def _relit(self, crops: Image, means: NDArray[np.float32], cut_by: Warp) -> Light:
+    def _relit(self, crops: Image, means: NDArray[np.float32], cut_by: Warp) -> tuple[Light, Field | None]:
         if not self._settings.light:
-            return Light(False, detail="off")
+            return Light(False, detail="off"), None
         probes = self._probes
         seen = probes.seen
         found, field = light.match(
@@ -223,7 +228,7 @@ class Normalizer:
         )
         if field is not None:
             self._relighter.apply(crops, field, cut_by)
-        return found
+        return found, field
 
 
 def _noise_left(noise: float, lit: Light) -> float:
