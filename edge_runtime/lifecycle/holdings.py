@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -57,22 +57,18 @@ class Holdings:
                 return _read_as(place, sha256)
         return _read_as(places[-1], sha256)
 
-    def add(self, source: Path, refused: Collection[str]) -> ModelId:
+    def add(self, source: Path, admit: Callable[[ModelId], None]) -> ModelId:
         """Copy a bundle in: staged beside, synced, verified, then renamed to its digest.
 
-        Raises Refused if it is not a whole bundle or its digest is in `refused`, Unavailable if `source` can not be
-        read, OSError if the disk fails; nothing is left behind in any of these cases.
+        `admit` is asked between, and records the bundle or raises. Raises what it raises, Refused if this is not a
+        whole bundle, Unavailable if `source` can not be read, OSError if the disk fails; no bytes are left behind then.
         """
         incoming = self._folder / _INCOMING
         try:
             verify_bundle(source)
             self._files.write(incoming, _pieces(source))
             model = verify_bundle(incoming).id
-            if model.sha256 in refused:
-                raise Refused(
-                    f"{model.name} {model.version} ({model.sha256[:12]}) is quarantined on this device",
-                    "`edge-runtime model list` says why; pack a new version",
-                )
+            admit(model)
             self._files.rename(incoming, self._folder / f"{model.sha256}.zip")
             self._files.sync_folder(self._folder)
         except (EdgeError, OSError):

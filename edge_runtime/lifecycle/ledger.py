@@ -1,9 +1,14 @@
-"""The store's state between the disk and this process: read when asked, replaced under a lock, held in memory at need."""
+"""The store's state between the disk and this process: read when asked, replaced under a lock, held in memory at need.
+
+There are two copies in two folders. The first is the truth; the second is written after it and is read only if the
+first is damaged, gone or can not be read, so that what runs and what may never run again outlives a bad sector.
+"""
 
 from __future__ import annotations
 
 import errno
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from edge_runtime.errors import EdgeError, Refused, TryAgain, Unavailable
@@ -12,15 +17,17 @@ from edge_runtime.lifecycle.state_file import StateFile, StoreState
 
 _LOCK_WAIT_S = 5.0
 Change = Callable[[StoreState], StoreState]
+Stamp = tuple[int, int, int]
 
 
 class Ledger:
-    """Owns the state file of one folder. Another process may change it between two calls."""
+    """Owns both state files of one device. Another process may change them between two calls."""
 
-    def __init__(self, folder: Path, files: Files) -> None:
-        self._folder = folder
+    def __init__(self, state_dir: Path, files: Files) -> None:
+        self._folder = state_dir / "models"
         self._files = files
-        self._file = StateFile(folder, files)
+        self._file = StateFile(self._folder / "state.json", files)
+        self._copy = StateFile(state_dir / "model-state.json", files)
         self._memory: StoreState | None = None
         self.degraded = ""
         """Why changes are held in memory only, or why the last one failed; empty while the disk takes them."""
@@ -31,21 +38,29 @@ class Ledger:
         """What is wrong with the state file, or was when this process set it aside; empty if it is well."""
         return self._set_aside or self._reading
 
+    def stamp(self) -> Stamp | None:
+        """Tells one version of the state file from the next without reading it; None if it can not be looked at."""
+        try:
+            seen = self._file.path.stat()
+        except OSError:
+            return None
+        return seen.st_ino, seen.st_mtime_ns, seen.st_size
+
     def load(self) -> StoreState:
-        """The state as it is now. Never raises: a file that is damaged or can not be read counts as none."""
+        """The state as it is now. Never raises: if neither copy can be read the store starts afresh."""
         if self._memory is not None:
             return self._memory
         self._reading = ""
         try:
-            return self._file.load()
+            state = self._file.load()
         except Refused as fault:
-            self._reading = f"{fault.found}; the model store starts afresh"
+            return self._second(fault.found)
         except OSError as fault:
-            self._reading = f"{self._file.path} can not be read: {fault.strerror}"
-        return StoreState()
+            return self._second(f"{self._file.path} can not be read: {fault.strerror}")
+        return state if state is not None else self._second("")
 
     def change(self, change: Change, insist: bool) -> StoreState:
-        """Replace the state by `change` of it and return the new one.
+        """Replace the state by `change` of it and return the new one; the same state back means nothing to write.
 
         If the disk fails: with `insist` raise Unavailable or TryAgain, and nothing has changed for this process;
         without, go on with the new state in memory until the disk takes a later one.
@@ -62,19 +77,55 @@ class Ledger:
             self._memory = change(self.load())
             return self._memory
 
+    def mend(self) -> None:
+        """Make both copies the same again after a kill between the two, or damage to one. As far as the disk lets."""
+        if not self._folder.is_dir():
+            return
+        with suppress(OSError), self._files.lock(self._folder / "state.lock", _LOCK_WAIT_S):
+            state = self.load()
+            if self._reading or self._memory is not None:
+                self._replace(lambda state: state)
+            elif state != StoreState():
+                self._write_copy(state)
+
+    def _second(self, trouble: str) -> StoreState:
+        """What the second copy says; `trouble` is what was wrong with the first, empty if it is not there."""
+        try:
+            state = self._copy.load()
+        except Refused as fault:
+            state, trouble = None, trouble or fault.found
+        except OSError:
+            state = None
+        if state is not None:
+            self._reading = f"{trouble or f'{self._file.path} is gone'}; its second copy is used"
+            return state
+        self._reading = f"{trouble}; the model store starts afresh" if trouble else ""
+        return StoreState()
+
     def _replace(self, change: Change) -> StoreState:
         before = self.load()
         state = change(before)
-        if self._file.is_damaged():
-            self._file.set_aside()
-            self._set_aside = self._reading
+        if state is before and self._memory is None and not self._reading:
+            return state
+        told = self._reading
+        if self._file.set_aside_if_damaged():
+            self._set_aside = told
         try:
             self._file.save(state)
         except OSError:
             self._memory = before  # what is on the disk now is not known for sure; this process goes on as it was
             raise
         self._memory, self.degraded = None, ""
+        self._write_copy(state)
         return state
+
+    def _write_copy(self, state: StoreState) -> None:
+        """A second copy that can not be written does not undo the first."""
+        try:
+            if self._copy.set_aside_if_damaged() or self._copy.load() != state:
+                self._copy.save(state)
+        except OSError as fault:
+            self.degraded = f"{self._copy.path} can not be written: {fault.strerror or fault}"
 
 
 def disk_fault(fault: OSError, folder: Path) -> EdgeError:

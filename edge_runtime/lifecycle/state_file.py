@@ -1,4 +1,4 @@
-"""The store's one small state file: which bundle runs, which ran before, which may never run again, and why.
+"""The store's small state file: which bundle runs, which ran before, which is on its way in, which may never run again.
 
 Replaced whole: written beside, fsynced, renamed, folder fsynced. It carries its own digest, so that a changed byte that
 leaves good JSON is found too. Fields that this version does not know are passed over, not refused: after a runtime
@@ -16,6 +16,8 @@ import msgspec
 from edge_runtime.errors import Refused
 from edge_runtime.lifecycle.clock import Instant
 from edge_runtime.lifecycle.files import Files
+from edge_runtime.lifecycle.origin import UNSIGNED, Origin
+from edge_runtime.records import ModelId
 
 MAX_STATE_BYTES = 1_048_576
 MAX_QUARANTINED = 256
@@ -27,10 +29,12 @@ Phase = Literal["staged", "shadow", "trial", "committed", "rolled_back"]
 
 
 class Start(msgspec.Struct, frozen=True):
-    """The daemon began to run a model; healthy running clears it."""
+    """The daemon began to run a model, and has not ended in order since."""
 
     sha256: str
     at: Instant
+    healthy: bool = False
+    """Whether the model ran well for a while after it."""
 
 
 class Quarantined(msgspec.Struct, frozen=True):
@@ -53,6 +57,43 @@ class Step(msgspec.Struct, frozen=True):
     at: Instant
 
 
+class Proof(msgspec.Struct, frozen=True):
+    """What a measurement on this device found about a bundle."""
+
+    variant: str
+    """The member that is to be run."""
+    said: str
+    """The outcome in words."""
+    at: Instant
+
+
+class Held(msgspec.Struct, frozen=True):
+    """What is known of an installed bundle beside its bytes."""
+
+    name: str
+    version: str
+    origin: Origin = UNSIGNED
+    proof: Proof | None = None
+
+
+class Candidate(msgspec.Struct, frozen=True):
+    """The one bundle that is on its way in: beside the current one (`shadow`) or in its place (`trial`)."""
+
+    sha256: str
+    name: str
+    version: str
+    phase: Literal["shadow", "trial"]
+    since: Instant
+    """When it entered this phase."""
+    reason: str = ""
+    """Who wanted it, or why."""
+    origin: Origin = UNSIGNED
+
+    @property
+    def id(self) -> ModelId:
+        return ModelId(self.name, self.version, self.sha256)
+
+
 class StoreState(msgspec.Struct, frozen=True):
     """Digests are of bundle files; empty means none: the newest factory bundle then runs."""
 
@@ -60,9 +101,12 @@ class StoreState(msgspec.Struct, frozen=True):
     previous: str = ""
     quarantined: dict[str, Quarantined] = {}
     starts: tuple[Start, ...] = ()
-    """Of the model that runs, oldest first, since it was last seen healthy."""
+    """Of the model that runs, oldest first."""
     history: tuple[Step, ...] = ()
     """Oldest first."""
+    candidate: Candidate | None = None
+    bundles: dict[str, Held] = {}
+    """By digest; a bundle that is missing here (an older runtime installed it) counts as unsigned."""
 
 
 class _StateFile(msgspec.Struct, frozen=True):
@@ -93,19 +137,19 @@ def decode_state(raw: bytes) -> StoreState:
 
 
 class StateFile:
-    """`state.json` in the store's folder."""
+    """One copy of the state."""
 
-    def __init__(self, folder: Path, files: Files) -> None:
-        self.path = folder / "state.json"
+    def __init__(self, path: Path, files: Files) -> None:
+        self.path = path
         self._files = files
 
-    def load(self) -> StoreState:
-        """The state on disk; a fresh one if there is none. Raises Refused if it is damaged, OSError if unreadable."""
+    def load(self) -> StoreState | None:
+        """The state on disk; None if there is none. Raises Refused if it is damaged, OSError if unreadable."""
         try:
             with self.path.open("rb") as file:
                 raw = file.read(MAX_STATE_BYTES + 1)
         except FileNotFoundError:
-            return StoreState()
+            return None
         if len(raw) > MAX_STATE_BYTES:
             raise Refused(f"the model store's state has more than {MAX_STATE_BYTES} bytes")
         return decode_state(raw)
@@ -117,17 +161,14 @@ class StateFile:
         self._files.rename(beside, self.path)
         self._files.sync_folder(self.path.parent)
 
-    def is_damaged(self) -> bool:
-        """Whether there is a file that can be read and makes no sense."""
+    def set_aside_if_damaged(self) -> bool:
+        """Keep a damaged file for whoever wants to know, as `….json.corrupt`. Raises OSError."""
         try:
             self.load()
         except Refused:
+            self._files.rename(self.path, self.path.with_suffix(".json.corrupt"))
+            self._files.sync_folder(self.path.parent)
             return True
         except OSError:
             return False
         return False
-
-    def set_aside(self) -> None:
-        """Keep a damaged file for whoever wants to know, as `state.json.corrupt`. Raises OSError."""
-        self._files.rename(self.path, self.path.with_suffix(".json.corrupt"))
-        self._files.sync_folder(self.path.parent)

@@ -195,7 +195,8 @@ def test_bytes_are_on_the_disk_before_a_name_points_to_them(scene: Scene, progra
     assert len(renames) >= 3
     for place in renames:
         source = calls[place].split('"')[1]
-        assert calls[place - 1].startswith("fsync") and f"<{source}>" in calls[place - 1]
+        written = max(n for n in range(place) if calls[n].startswith("write") and f"<{source}>" in calls[n])
+        assert any(call.startswith("fsync") and f"<{source}>" in call for call in calls[written:place])
         assert calls[place + 1].startswith("fsync") and calls[place + 1].split("<")[1].startswith(
             str(Path(source).parent)
         )

@@ -1,0 +1,88 @@
+"""How a model leaves: which state follows a rollback or a quarantine. Changes nothing by itself."""
+
+from __future__ import annotations
+
+from edge_runtime.errors import EdgeError, Refused
+from edge_runtime.lifecycle import transitions
+from edge_runtime.lifecycle.bundle import Bundle
+from edge_runtime.lifecycle.chain import Chain
+from edge_runtime.lifecycle.clock import Instant
+from edge_runtime.lifecycle.crashes import judge_crashes
+from edge_runtime.lifecycle.guard import STAY, Verdict
+from edge_runtime.lifecycle.holdings import Holdings
+from edge_runtime.lifecycle.state_file import StoreState
+from edge_runtime.records import ModelId
+
+
+class Retreat:
+    """The candidate leaves without touching what is current; anything else gives way to the next of the chain."""
+
+    def __init__(self, chain: Chain, holdings: Holdings) -> None:
+        self._chain = chain
+        self._holdings = holdings
+
+    def rolled_back(self, state: StoreState, running: str, reason: str, bar: bool, now: Instant) -> StoreState:
+        """What runs gives way; if that is not `running` (a digest, or empty), only `running` itself is affected."""
+        chain = self._chain.walk(state)
+        head, after = next(chain, None), next(chain, None)
+        if head is None or (running and head.sha256 != running):
+            return self._aside(state, running, reason, bar, now)
+        if after is None and not bar:
+            raise Refused("no other model to roll back to", "Install one: `edge-runtime model install BUNDLE`")
+        return self._without(state, head, after, reason, bar, now)
+
+    def barred(self, state: StoreState, sha256: str, reason: str, now: Instant) -> StoreState:
+        """The digest may not run any more, whether or not it does."""
+        return transitions.quarantined(state, self.model(state, sha256), reason, now)
+
+    def started(self, state: StoreState, now: Instant) -> tuple[StoreState, Verdict]:
+        """One more start of what runs, which gives way first if its starts ended in too many crashes."""
+        chain = self._chain.walk(state)
+        head, verdict = next(chain, None), STAY
+        if head is None:
+            return state, verdict
+        trial = state.candidate is not None and state.candidate.sha256 == head.sha256
+        verdict = judge_crashes(state.starts, head.sha256, trial, now)
+        if verdict.fall_back:
+            after = next(chain, None)
+            state, head = self._without(state, head, after, verdict.reason, bar=True, now=now), after
+        return (transitions.started(state, head.sha256, now) if head else state), verdict
+
+    def without_lost(self, state: StoreState, now: Instant) -> StoreState:
+        """A candidate whose bundle is damaged or gone is none."""
+        if state.candidate is None:
+            return state
+        try:
+            self._holdings.read(state.candidate.sha256)
+        except EdgeError as fault:
+            return transitions.withdrawn(state, fault.found, now)
+        return state
+
+    def model(self, state: StoreState, sha256: str) -> ModelId:
+        """Name and version of a digest, from the state or its bundle, empty if neither knows."""
+        if sha256 in state.bundles:
+            return self._chain.model(state, sha256)
+        try:
+            return self._holdings.read(sha256).id
+        except EdgeError:
+            return ModelId("", "", sha256)
+
+    def _without(
+        self, state: StoreState, head: Bundle, after: Bundle | None, reason: str, bar: bool, now: Instant
+    ) -> StoreState:
+        """`head` gives way to `after`. A factory bundle is named only if the chain would not come to it by itself."""
+        if state.candidate is not None and state.candidate.sha256 == head.sha256:
+            state = transitions.withdrawn(state, reason, now)
+        else:
+            named = after.sha256 if after else ""
+            pin = not (bar and named in self._holdings.factory)
+            state = transitions.rolled_back(state, head.id, named, pin, reason, now)
+        return transitions.quarantined(state, head.id, reason, now) if bar else state
+
+    def _aside(self, state: StoreState, sha256: str, reason: str, bar: bool, now: Instant) -> StoreState:
+        """A digest that is not what runs: barred, or no candidate any more."""
+        if bar and sha256:
+            return self.barred(state, sha256, reason, now)
+        if state.candidate is not None and state.candidate.sha256 == sha256:
+            return transitions.withdrawn(state, reason, now)
+        return state
