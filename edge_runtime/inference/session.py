@@ -15,7 +15,7 @@ from edge_runtime.records import Image
 Feed = NDArray[np.uint8] | NDArray[np.float32]
 """Crops as the graph takes them: NHWC or NCHW, BGR or RGB, uint8 or normalized float32."""
 
-_ELEMENT = {"uint8": "tensor(uint8)", "float32": "tensor(float)"}
+ELEMENT = {"uint8": "tensor(uint8)", "float32": "tensor(float)"}
 _PACK = "Pack the bundle again from the model and the manifest that belong together"
 MAX_BATCH = 8
 """Slots in one run: more are no faster on one thread, and the runtime keeps the activations of a run for good."""
@@ -29,7 +29,7 @@ class Session:
     """A model that answered to its manifest. Not for use by two threads at once: it owns its buffers."""
 
     def __init__(self, runtime: Any, manifest: Manifest) -> None:
-        _check_graph(runtime, manifest)
+        self._check_graph(runtime, manifest)
         self._runtime = runtime
         self._spec = manifest.input
         self._output = manifest.output.name
@@ -74,11 +74,15 @@ class Session:
         feeds = {self._spec.current: feed}
         if reference is not None and self._spec.reference is not None:
             feeds[self._spec.reference] = reference
+        (answer,) = self._answer([self._output], feeds)
+        return self._checked(answer, len(current))
+
+    def _answer(self, names: list[str], feeds: dict[str, Feed]) -> list[Any]:
         try:
-            (answer,) = self._runtime.run([self._output], feeds)
+            answers: list[Any] = self._runtime.run(names, feeds)
         except _runtime_faults() as fault:
             raise ModelFault(f"the model failed while running: {_first_line(fault)}", "Fall back") from None
-        return self._checked(answer, len(current))
+        return answers
 
     def _checked(self, answer: Any, rows: int) -> NDArray[np.float32]:
         if answer.shape != (rows, self._labels) or answer.dtype != np.float32:
@@ -93,6 +97,17 @@ class Session:
             raise ModelFault("the model's rows do not sum to one; the manifest says that they are probabilities", _PACK)
         checked: NDArray[np.float32] = answer
         return checked
+
+    def _check_graph(self, runtime: Any, manifest: Manifest) -> None:
+        check_inputs(runtime, manifest, free=True)
+        output = manifest.output
+        outputs = {node.name: node for node in runtime.get_outputs()}
+        if output.name not in outputs:
+            raise ModelFault(f"the graph gives {sorted(outputs)}, the manifest names {output.name!r}", _PACK)
+        node = outputs[output.name]
+        if node.type != ELEMENT["float32"]:
+            raise ModelFault(f"output {node.name!r} is {node.type}, tensor(float) was expected", _PACK)
+        _check_shape(f"output {node.name!r}", node.shape, (len(output.labels),))
 
     def _convert(self, crops: Image, buffer: Feed | None) -> Feed:
         width, height = self._spec.size
@@ -115,11 +130,10 @@ class Session:
 def open_session(model: bytes, manifest: Manifest, threads: int = 1) -> Session:
     """Load a model with `threads` fixed compute threads and check it against its manifest.
 
+    A manifest of the task `detect` gives a `detect.session.DetectSession`.
     Raises ModelFault if the bytes are no single-file ONNX model, if the runtime refuses them, or if inputs, outputs,
     types or shapes differ from the manifest.
     """
-    if manifest.task != "classify-slots":
-        raise ModelFault(f"the task is {manifest.task!r}; 'classify-slots' was expected here", _PACK)
     require_standalone(model)
     import onnxruntime as ort
 
@@ -128,9 +142,17 @@ def open_session(model: bytes, manifest: Manifest, threads: int = 1) -> Session:
     try:
         # enable_fallback would retry with the same provider, and print.
         runtime = ort.InferenceSession(model, _options(ort, threads), providers=providers, enable_fallback=0)
-        return Session(runtime, manifest)
+        return _kind_of(manifest)(runtime, manifest)
     except _runtime_faults() as fault:
         raise ModelFault(f"the model does not load: {_first_line(fault)}", _PACK) from None
+
+
+def _kind_of(manifest: Manifest) -> type[Session]:
+    if manifest.task != "detect":
+        return Session
+    from edge_runtime.inference.detect.session import DetectSession
+
+    return DetectSession
 
 
 def _options(ort: Any, threads: int) -> Any:
@@ -159,8 +181,9 @@ def _first_line(fault: Exception) -> str:
     return (lines[0] if lines else type(fault).__name__)[:300]
 
 
-def _check_graph(runtime: Any, manifest: Manifest) -> None:
-    spec, output = manifest.input, manifest.output
+def check_inputs(runtime: Any, manifest: Manifest, free: bool) -> None:
+    """Raise ModelFault unless the graph's inputs are the manifest's; `free`: the first side must be, else it may be 1."""
+    spec = manifest.input
     wanted = [spec.current] + ([spec.reference] if spec.reference else [])
     found = [node.name for node in runtime.get_inputs()]
     if sorted(found) != sorted(wanted):
@@ -168,20 +191,15 @@ def _check_graph(runtime: Any, manifest: Manifest) -> None:
     width, height = spec.size
     sides = (height, width, 3) if spec.layout == "NHWC" else (3, height, width)
     for node in runtime.get_inputs():
-        if node.type != _ELEMENT[spec.dtype]:
-            raise ModelFault(f"input {node.name!r} is {node.type}, {_ELEMENT[spec.dtype]} was expected", _PACK)
-        _check_shape(f"input {node.name!r}", node.shape, sides)
-    outputs = {node.name: node for node in runtime.get_outputs()}
-    if output.name not in outputs:
-        raise ModelFault(f"the graph gives {sorted(outputs)}, the manifest names {output.name!r}", _PACK)
-    node = outputs[output.name]
-    if node.type != _ELEMENT["float32"]:
-        raise ModelFault(f"output {node.name!r} is {node.type}, tensor(float) was expected", _PACK)
-    _check_shape(f"output {node.name!r}", node.shape, (len(output.labels),))
+        if node.type != ELEMENT[spec.dtype]:
+            raise ModelFault(f"input {node.name!r} is {node.type}, {ELEMENT[spec.dtype]} was expected", _PACK)
+        _check_shape(f"input {node.name!r}", node.shape, sides, free)
 
 
-def _check_shape(what: str, shape: list[int | str | None], sides: tuple[int, ...]) -> None:
-    """The first dimension is the number of slots and must be free; a free side is checked when the model runs."""
-    fits = len(shape) == len(sides) + 1 and not isinstance(shape[0], int)
+def _check_shape(what: str, shape: list[int | str | None], sides: tuple[int, ...], free: bool = True) -> None:
+    """The first dimension is the number of slots and must be free (of a detector it may be 1); a free side is checked when
+    the model runs."""
+    fits = len(shape) == len(sides) + 1 and (not isinstance(shape[0], int) or (not free and shape[0] == 1))
     if not fits or any(isinstance(got, int) and got != want for got, want in zip(shape[1:], sides, strict=True)):
-        raise ModelFault(f"{what} has the shape {shape}, [slots, {', '.join(map(str, sides))}] was expected", _PACK)
+        first = "slots" if free else "1"
+        raise ModelFault(f"{what} has the shape {shape}, [{first}, {', '.join(map(str, sides))}] was expected", _PACK)
