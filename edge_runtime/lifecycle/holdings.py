@@ -46,16 +46,15 @@ class Holdings:
 
     def read(self, sha256: str) -> Bundle:
         """The bundle of this digest, verified. Raises Unavailable if it is not here, Refused if it is damaged."""
-        if not _is_digest(sha256):
-            raise Refused(f"{sha256[:80]!r} is not a sha256 digest", "See `edge-runtime model list`")
-        places = [self._folder / f"{sha256}.zip"] if sha256 in self.installed() else []
-        places += [self.factory[sha256]] if sha256 in self.factory else []
-        if not places:
-            raise Unavailable(f"no bundle {sha256[:12]} on this device", "See `edge-runtime model list`")
+        places = self._places(sha256)
         for place in places:
             with suppress(EdgeError):
                 return _read_as(place, sha256)
         return _read_as(places[-1], sha256)
+
+    def path(self, sha256: str) -> Path:
+        """Where the bundle of this digest is; nothing is verified. Raises Unavailable if it is not here."""
+        return self._places(sha256)[0]
 
     def add(self, source: Path, admit: Callable[[ModelId], None]) -> ModelId:
         """Copy a bundle in: staged beside, synced, verified, then renamed to its digest.
@@ -89,6 +88,15 @@ class Holdings:
             if sha256 in digests:
                 with suppress(OSError):
                     self._files.remove(path)
+
+    def _places(self, sha256: str) -> list[Path]:
+        if not _is_digest(sha256):
+            raise Refused(f"{sha256[:80]!r} is not a sha256 digest", "See `edge-runtime model list`")
+        places = [self._folder / f"{sha256}.zip"] if (self._folder / f"{sha256}.zip").exists() else []
+        places += [self.factory[sha256]] if sha256 in self.factory else []
+        if not places:
+            raise Unavailable(f"no bundle {sha256[:12]} on this device", "See `edge-runtime model list`")
+        return places
 
 
 def _is_digest(text: str) -> bool:

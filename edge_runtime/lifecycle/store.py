@@ -112,6 +112,10 @@ class ModelStore:
         """A bundle on this device, verified. Raises Unavailable if it is not here, Refused if it is damaged."""
         return self._holdings.read(sha256)
 
+    def path(self, sha256: str) -> Path:
+        """Where the bundle of this digest is; nothing is verified. Raises Unavailable if it is not here."""
+        return self._holdings.path(sha256)
+
     def install(self, path: Path, origin: Origin = UNSIGNED) -> ModelId:
         """Copy a bundle in without running it.
 
