@@ -14,6 +14,8 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
+from edge_runtime.manifest import InputSpec
+
 OPSET = 17
 IR_VERSION = 9
 CURRENT = "current"
@@ -57,6 +59,14 @@ class Backbone:
     def width(self) -> int:
         """Length of the embedding."""
         return int(self.body[-1].convs[-1].weight.shape[0])
+
+
+def input_spec(size: int, margin: float, reference: bool = True) -> InputSpec:
+    """How graphs of this workshop take their crops: uint8 NHWC BGR, scaled inside."""
+    plain, one = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
+    return InputSpec(
+        "NHWC", (size, size), "BGR", "uint8", plain, one, margin, CURRENT, REFERENCE if reference else None
+    )
 
 
 class _Writer:

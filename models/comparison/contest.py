@@ -25,7 +25,7 @@ from edge_runtime.workshop.crops import CropSet
 from edge_runtime.workshop.graph import backbone_graph, multiply_adds
 from edge_runtime.workshop.head import head_graph, merge
 from edge_runtime.workshop.labels import BLOCKED
-from edge_runtime.workshop.quantize import quantize
+from edge_runtime.workshop.quantization.qdq import quantize_crops
 from edge_runtime.workshop.run import Graph
 
 ROLES = ("validation", "test")
@@ -206,7 +206,9 @@ class Contest:
             usable = np.flatnonzero(crops.usable & (crops.severity <= 3))
             rows = np.random.default_rng(self.plan.seed).permutation(usable)[:64]
             whole = onnx.load(folder / f"{prefix}float.onnx")
-            onnx.save(quantize(whole, crops.current[rows], crops.reference_of(rows)), folder / f"{prefix}int8.onnx")
+            onnx.save(
+                quantize_crops(whole, crops.current[rows], crops.reference_of(rows)), folder / f"{prefix}int8.onnx"
+            )
         return (folder / f"{prefix}{kind}.onnx").read_bytes()
 
 

@@ -15,16 +15,16 @@ from augment import Augment
 from network import TwoInputNetwork
 from train import geometry
 
-from edge_runtime.manifest import InputSpec, Manifest, OutputSpec
+from edge_runtime.manifest import Manifest, OutputSpec
 from edge_runtime.workshop.calibrate import answer, fit_confidence, fit_thresholds
 from edge_runtime.workshop.crops import CropSet
 from edge_runtime.workshop.evidence import drift_reference, golden
-from edge_runtime.workshop.graph import CURRENT, REFERENCE
+from edge_runtime.workshop.graph import input_spec
 from edge_runtime.workshop.head import LOGITS, fit_head, head_graph, merge
 from edge_runtime.workshop.labels import BLOCKED, LABELS
 from edge_runtime.workshop.measure import balanced
 from edge_runtime.workshop.pack import write_bundle
-from edge_runtime.workshop.quantize import quantize
+from edge_runtime.workshop.quantization.qdq import quantize_crops
 from edge_runtime.workshop.recipe import Recipe
 from edge_runtime.workshop.run import Graph, latency_ms
 from edge_runtime.workshop.strips import Pairs
@@ -88,7 +88,7 @@ def quantized(
 ) -> Parts:
     """The int8 graph and the export receipt, measured on validation views."""
     plan = recipe.quantize
-    int8 = quantize(float32, *pairs, plan.method, plan.float_nodes)
+    int8 = quantize_crops(float32, *pairs, plan.method, plan.float_nodes)
     graphs = Graph(float32), Graph(int8)
     seen = validation.only(validation.usable & (validation.severity <= 3))
     full, small = (graph.over(seen) for graph in graphs)
@@ -138,17 +138,7 @@ def bundle(
         created=recipe.created,
         description=recipe.description,
         licence=recipe.licence,
-        input=InputSpec(
-            "NHWC",
-            (side, side),
-            "BGR",
-            "uint8",
-            (0.0, 0.0, 0.0),
-            (1.0, 1.0, 1.0),
-            recipe.crop.margin,
-            CURRENT,
-            REFERENCE,
-        ),
+        input=input_spec(side, recipe.crop.margin),
         output=OutputSpec(LOGITS, "logits", LABELS),
         confidence=confidence,
         thresholds=thresholds,

@@ -24,7 +24,7 @@ from edge_runtime.workshop.labels import LABELS, softmax
 from edge_runtime.workshop.pack import npz
 from edge_runtime.workshop.photo_crops import PhotoCrops
 from edge_runtime.workshop.photographs import area_under_curve, best_threshold
-from edge_runtime.workshop.quantize import quantize
+from edge_runtime.workshop.quantization.qdq import quantize_crops
 from edge_runtime.workshop.run import Graph, latency_ms
 
 NOTE = "local, not for shipping: shaped by photographs whose licence may not allow it"
@@ -80,7 +80,7 @@ def told(logits: np.ndarray, void: np.ndarray) -> dict[str, float]:
 def quantized(recipe: PhotoRecipe, float32: onnx.ModelProto, train: PhotoCrops, held: PhotoCrops) -> Parts:
     """The int8 graph, its ranges from training crops, and the receipt, measured on held-out crops."""
     rows = np.random.default_rng(recipe.seed).permutation(len(train))[: recipe.quantize.crops]
-    int8 = quantize(float32, train.crops[rows], None, recipe.quantize.method, ("head_",))
+    int8 = quantize_crops(float32, train.crops[rows], None, recipe.quantize.method, ("head_",))
     graphs = Graph(float32), Graph(int8)
     full, small = (graph(held.crops) for graph in graphs)
     slow, fast = latency_ms(graphs, recipe.crop.size, rounds=8, alone=True)

@@ -9,7 +9,7 @@ from edge_runtime.errors import Refused
 from edge_runtime.workshop.crops import CropSet
 from edge_runtime.workshop.graph import Backbone, backbone_graph, multiply_adds
 from edge_runtime.workshop.head import fit_head, head_graph, merge
-from edge_runtime.workshop.quantize import quantize
+from edge_runtime.workshop.quantization.qdq import quantize_crops
 from edge_runtime.workshop.run import Graph, latency_ms
 
 
@@ -43,13 +43,15 @@ def test_a_batch_says_what_its_rows_say(merged: onnx.ModelProto, crops: CropSet)
 
 def test_int8_agrees_with_float_and_is_smaller(merged: onnx.ModelProto, crops: CropSet) -> None:
     pairs = crops.current[:64], crops.reference_of(slice(0, 64))
-    small = quantize(merged, *pairs)
+    small = quantize_crops(merged, *pairs)
     full, said = Graph(merged).over(crops), Graph(small).over(crops)
     ranked = np.sort(full, 1)
     clear = ranked[:, -1] - ranked[:, -2] > 0.1 * full.std()
     assert np.mean((full.argmax(1) == said.argmax(1))[clear]) > 0.95
     assert np.abs(full - said).mean() < 0.1 * full.std()
-    assert quantize(merged, *pairs).SerializeToString(deterministic=True) == small.SerializeToString(deterministic=True)
+    assert quantize_crops(merged, *pairs).SerializeToString(deterministic=True) == small.SerializeToString(
+        deterministic=True
+    )
     kinds = {node.op_type for node in small.graph.node}
     assert "QuantizeLinear" in kinds
     assert "Clip" not in kinds

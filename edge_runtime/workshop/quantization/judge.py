@@ -1,0 +1,158 @@
+"""How nearly an int8 file answers as its float file, over rows of samples. Batches in, a few numbers out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_runtime.errors import ModelFault
+from edge_runtime.manifest import OutputSpec
+from edge_runtime.workshop.quantization.feeding import Array, Runner
+from edge_runtime.workshop.quantization.qdq import BATCH
+from edge_runtime.workshop.quantization.samples import Samples
+
+Agree = Callable[[tuple[Array, ...], tuple[Array, ...]], tuple[float, float]]
+"""Outputs of float and int8 for one batch -> (what agreed, what there was)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Likeness:
+    """One int8 file beside its float file; shares 0..1."""
+
+    rows: int
+    agreement: float
+    """Share of the rows (of the boxes, for a detector) on which both say the same."""
+    mean_error: float
+    """Mean absolute difference of the outputs, as a share of the spread of the float outputs."""
+    max_error: float
+    """Largest absolute difference of any output."""
+    accuracy_float: float | None = None
+    """Balanced over the labels of the samples; None without labels."""
+    accuracy_int8: float | None = None
+
+    @property
+    def accuracy_delta(self) -> float | None:
+        """int8 - float; below 0 is a loss."""
+        if self.accuracy_float is None or self.accuracy_int8 is None:
+            return None
+        return self.accuracy_int8 - self.accuracy_float
+
+    def as_dict(self) -> dict[str, float | int | None]:
+        return {key: round(value, 6) if isinstance(value, float) else value for key, value in asdict(self).items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """What an int8 file must keep of its float file; BENCH.md 1."""
+
+    agreement: float = 0.995
+    loss: float = 0.002
+    """Most balanced accuracy that may be lost where labels are there."""
+
+    def shortfalls(self, likeness: Likeness) -> tuple[tuple[str, float, float], ...]:
+        """(mark, found, wanted) of everything that falls short."""
+        found: list[tuple[str, float, float]] = []
+        if likeness.agreement < self.agreement:
+            found.append(("agreement", likeness.agreement, self.agreement))
+        delta = likeness.accuracy_delta
+        if delta is not None and delta < -self.loss:
+            found.append(("accuracy delta", delta, -self.loss))
+        return tuple(found)
+
+
+MARKS = Gate()
+
+
+def best_of_rows(full: tuple[Array, ...], small: tuple[Array, ...]) -> tuple[float, float]:
+    """`Agree` of a classifier: the best column of each row of the first output."""
+    return float((full[0].argmax(-1) == small[0].argmax(-1)).sum()), float(full[0][..., 0].size)
+
+
+class Judge:
+    """Compares int8 files with one float file over the same rows; the float answers are computed once."""
+
+    def __init__(
+        self,
+        model: bytes,
+        samples: Samples,
+        rows: Sequence[int],
+        output: OutputSpec | None,
+        agree: Agree = best_of_rows,
+    ) -> None:
+        self._samples, self._output, self._agree = samples, output, agree
+        self._batches = [list(rows[k : k + BATCH]) for k in range(0, len(rows), BATCH)]
+        self._names = (output.name,) if output else None
+        self._float = Runner(model)
+        self._float.require(samples.feed(self._batches[0][:1]))
+        self.spread = 1.0
+        """Standard deviation of the float outputs, of which errors are a share."""
+
+    def compare(self, int8: bytes) -> Likeness:
+        """Run both files over all rows. Raises ModelFault if the float file answers with NaN or infinity."""
+        small = Runner(int8)
+        tally = _Tally(self._truth())
+        for batch in self._batches:
+            feed = self._samples.feed(batch)
+            one, other = self._float(feed, self._names), small(feed, self._names)
+            _require_finite(one)
+            tally.add(batch, one, other, self._agree(one, other))
+        return tally.likeness()
+
+    def _truth(self) -> NDArray[np.int64] | None:
+        if self._output is None or self._samples.labels is None:
+            return None
+        known = {name: column for column, name in enumerate(self._output.labels)}
+        return np.array([known.get(label, -1) for label in self._samples.labels], np.int64)
+
+
+class _Tally:
+    def __init__(self, truth: NDArray[np.int64] | None) -> None:
+        self._truth = truth
+        self._agreed = self._total = self._error = self._values = self._sum = self._squares = self._worst = 0.0
+        self._rows = 0
+        self._right: list[tuple[int, bool, bool]] = []
+
+    def add(
+        self, rows: list[int], full: tuple[Array, ...], small: tuple[Array, ...], agreed: tuple[float, float]
+    ) -> None:
+        self._rows += len(rows)
+        self._agreed, self._total = self._agreed + agreed[0], self._total + agreed[1]
+        for one, other in zip(full, small, strict=True):
+            wide = one.astype(np.float64)
+            error = np.abs(wide - other.astype(np.float64))
+            self._error, self._values = self._error + float(error.sum()), self._values + error.size
+            self._sum, self._squares = self._sum + float(wide.sum()), self._squares + float((wide**2).sum())
+            self._worst = max(self._worst, float(error.max(initial=0.0)))
+        if self._truth is not None:
+            best = zip(full[0].argmax(-1), small[0].argmax(-1), strict=True)
+            truths = self._truth[rows]
+            self._right += [(int(t), a == t, b == t) for t, (a, b) in zip(truths, best, strict=True) if t >= 0]
+
+    def likeness(self) -> Likeness:
+        count = max(1.0, self._values)
+        spread = float(np.sqrt(max(1e-24, self._squares / count - (self._sum / count) ** 2)))
+        return Likeness(
+            self._rows,
+            self._agreed / self._total if self._total else 1.0,
+            self._error / count / spread,
+            self._worst,
+            self._accuracy(1),
+            self._accuracy(2),
+        )
+
+    def _accuracy(self, column: int) -> float | None:
+        if not self._right:
+            return None
+        table = np.array(self._right, np.int64)
+        return float(np.mean([table[table[:, 0] == k, column].mean() for k in np.unique(table[:, 0])]))
+
+
+def _require_finite(outputs: tuple[Array, ...]) -> None:
+    if not all(np.isfinite(array).all() for array in outputs):
+        raise ModelFault(
+            "the float model answers NaN or infinity for the calibration set",
+            "Look at its weights and at the scale of its input (mean, std)",
+        )
