@@ -285,10 +285,11 @@ class ModelStore:
         return head.id if head else None
 
     def _prune(self, keep: str) -> None:
-        """Only while no other install can run."""
+        """Clear away the bundles staged longest ago, never `keep`. Only while no other install can run."""
         state = self._ledger.load()
-        kept = {state.current, state.previous, keep, state.candidate.sha256 if state.candidate else ""}
+        kept = {state.current, state.previous, state.candidate.sha256 if state.candidate else ""}
         spare = [sha for sha in self._holdings.installed() if sha not in kept]
+        spare.sort(key=lambda sha: sha != keep)
         self._holdings.drop(spare[MAX_STAGED:])
         here = {*self._holdings.installed(), *self._holdings.factory}
         with suppress(EdgeError):
