@@ -7,7 +7,7 @@ metadata. Reading takes the highest of what is whole; nothing here can sink.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
@@ -30,6 +30,7 @@ _Seconds = Annotated[float, msgspec.Meta(ge=0.0, le=1e11)]
 class _Content(msgspec.Struct, frozen=True):
     releases: dict[str, _Release] = {}
     time_s: _Seconds = 0.0
+    roots: dict[str, _Release] = {}
 
 
 class _Copy(msgspec.Struct, frozen=True):
@@ -62,6 +63,10 @@ class Floors:
         """Seconds since 1970: it is not earlier than this."""
         return max(EARLIEST_S, self._read().time_s)
 
+    def root(self, anchor: str) -> int:
+        """The newest root version that was trusted, of the repository whose enrolled root has this digest; 0 if none."""
+        return self._read().roots.get(anchor, 0)
+
     @property
     def problem(self) -> str:
         """What is wrong with the copies, in words; empty if nothing is. A copy that is not there yet is no problem."""
@@ -78,6 +83,10 @@ class Floors:
     def raise_time(self, wall_s: float) -> None:
         """It is not earlier than `wall_s`. Raises TryAgain as `raise_release`."""
         self._raise(_Content(time_s=wall_s))
+
+    def raise_root(self, anchor: str, version: int) -> None:
+        """A lost metadata folder must not bring back a root whose keys were given up. Raises as `raise_release`."""
+        self._raise(_Content(roots={anchor: version}))
 
     def mend(self) -> None:
         """Write a copy that is damaged, lost or behind again from the other; set a damaged one aside for whoever asks.
@@ -135,16 +144,20 @@ class Floors:
 
 
 def _highest(*floors: _Content) -> _Content:
-    releases: dict[str, int] = {}
-    for content in floors:
-        releases |= {name: max(release, releases.get(name, 0)) for name, release in content.releases.items()}
-    return _Content(_bounded(releases), max(content.time_s for content in floors))
+    return _Content(
+        _highest_of(content.releases for content in floors),
+        max(content.time_s for content in floors),
+        _highest_of(content.roots for content in floors),
+    )
 
 
-def _bounded(releases: Mapping[str, int]) -> dict[str, int]:
-    """In one order, so that equal floors are equal bytes; the names with the lowest floors go beyond the bound."""
-    kept = sorted(releases, key=lambda name: (-releases[name], name))[:MAX_NAMES]
-    return {name: releases[name] for name in sorted(kept)}
+def _highest_of(floors: Iterable[Mapping[str, int]]) -> dict[str, int]:
+    """In one order, so that equal floors are equal bytes; of too many names those with the lowest floors are let go."""
+    highest: dict[str, int] = {}
+    for each in floors:
+        highest |= {name: max(floor, highest.get(name, 0)) for name, floor in each.items()}
+    kept = sorted(highest, key=lambda name: (-highest[name], name))[:MAX_NAMES]
+    return {name: highest[name] for name in sorted(kept)}
 
 
 def _encode(floors: _Content) -> bytes:
