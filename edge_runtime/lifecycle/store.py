@@ -104,6 +104,18 @@ class ModelStore:
         self._seen = self._ledger.stamp()
         return self._chain.head(self._ledger.load())
 
+    def standing(self) -> Bundle | None:
+        """The model that runs if there is no trial, or if it fails."""
+        return self._chain.head(self._ledger.load(), trial=False)
+
+    def origin_of(self, sha256: str) -> Origin:
+        """Where a bundle came from; what nobody has vouched for is unsigned."""
+        return self._chain.origin(self._ledger.load(), sha256)
+
+    def floor_of(self, name: str) -> int:
+        """The least release of a model that may still be installed; 0 if there is none."""
+        return self._floors.release(name)
+
     def list(self) -> tuple[Entry, ...]:
         """Every bundle on the device and every quarantined digest, the one that runs first."""
         return list_entries(self._ledger.load(), self._holdings, self._chain)
