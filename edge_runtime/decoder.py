@@ -87,8 +87,9 @@ class Decoder(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What a slot is that no box covers."""
     absence: Annotated[float, msgspec.Meta(ge=0.34, le=0.99)] = 0.7
     """With `nothing = "empty"`: how sure that is."""
-    largest: Annotated[float, msgspec.Meta(gt=0.0, le=1.0)] = 0.5
-    """A product or void box that covers more than this share of a tile is not a facing, and is passed over."""
+    largest: Annotated[float, msgspec.Meta(gt=0.0, le=1000.0)] = 4.0
+    """A product or void box with more than this many times the area of the layout's median slot is no facing, and is passed
+    over."""
     strides: Annotated[tuple[Stride, ...], msgspec.Meta(max_length=8)] = ()
     """yolox: of its grids, in the order in which they are stacked."""
     decoded: bool = False

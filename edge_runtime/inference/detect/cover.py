@@ -31,16 +31,18 @@ class SlotCover:
 
     def __init__(self, layout: Layout, decoder: Decoder) -> None:
         self._decoder = decoder
-        self._points = np.concatenate([_lattice(np.asarray(slot.polygon, np.float64)) for slot in layout.slots])
-        self._count = len(layout.slots)
+        corners = np.asarray([slot.polygon for slot in layout.slots], np.float64)
+        self._points = np.concatenate([_lattice(quad) for quad in corners])
+        self._count = len(corners)
+        self._largest = decoder.largest * float(np.median(_area(corners)))
 
-    def probabilities(self, found: Sequence[Boxes], places: NDArray[np.float64], size: tuple[int, int]) -> Floats:
+    def probabilities(self, found: Sequence[Boxes], places: NDArray[np.float64]) -> Floats:
         """(slots, 3 or 4) over stocked, low, empty [, blocked]; rows sum to one.
 
-        `found` are the boxes of each tile of `size`, `places` (tiles, 4) where the tiles lie (`records.Canvas`).
+        `found` are the boxes of each tile, `places` (tiles, 4) where the tiles lie (`records.Canvas`).
         """
         decoder, cover = self._decoder, self._decoder.cover
-        facing = [_facings(boxes, size, decoder.largest) for boxes in found]
+        facing = [_facings(boxes, place, self._largest) for boxes, place in zip(found, places, strict=True)]
         product, product_score = self._covered(facing, places, decoder.products)
         void, void_score = self._covered(facing, places, decoder.voids)
         low = np.clip(product / cover.low, 0.0, 1.0) if cover.low else np.zeros_like(product)
@@ -69,10 +71,16 @@ class SlotCover:
         return (covered / by_slot.shape[1]).astype(np.float32), score.astype(np.float32)
 
 
-def _facings(boxes: Boxes, size: tuple[int, int], largest: float) -> Boxes:
-    """Without boxes that are too large to be a facing."""
-    sides = boxes.corners[:, 2:] - boxes.corners[:, :2]
-    return boxes.taken(sides[:, 0] * sides[:, 1] <= largest * size[0] * size[1])
+def _facings(boxes: Boxes, place: NDArray[np.float64], largest: float) -> Boxes:
+    """Without boxes of more than `largest` square pixels of the reference."""
+    sides = (boxes.corners[:, 2:] - boxes.corners[:, :2]) * place[2:]
+    return boxes.taken(sides[:, 0] * sides[:, 1] <= largest)
+
+
+def _area(quads: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(n, 4, 2) to (n,), by the shoelace formula."""
+    x, y = quads[..., 0], quads[..., 1]
+    return np.asarray(0.5 * np.abs((x * np.roll(y, -1, 1) - y * np.roll(x, -1, 1)).sum(1)), np.float64)
 
 
 def _paint(best: Floats, points: Points, corners: Floats, scores: Floats) -> None:

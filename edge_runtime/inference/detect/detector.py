@@ -32,7 +32,7 @@ class Detector:
             raise ValueError("the view has no canvas; a normalizer with the manifest's `crop` was expected")
         began = time.perf_counter()
         found = [self._session.boxes(tile) for tile in view.canvas.pixels]
-        shares = self._cover.probabilities(found, view.canvas.places, self._manifest.input.size)
+        shares = self._cover.probabilities(found, view.canvas.places)
         sharpness = 0.0 if np.isnan(view.sharpness) else view.sharpness
         temperatures = temperature(self._manifest.confidence, view.quality, sharpness, max(0.0, view.noise))
         logits = to_logits(shares, "probabilities")
