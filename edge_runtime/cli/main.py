@@ -8,7 +8,19 @@ from collections.abc import Callable, Sequence
 from typing import cast
 
 from edge_runtime import __version__
-from edge_runtime.cli import cameras, configuration, demo, doctor, field_bench, infer, models, replay, service
+from edge_runtime.cli import (
+    build,
+    cameras,
+    configuration,
+    demo,
+    doctor,
+    field_bench,
+    infer,
+    models,
+    replay,
+    repo,
+    service,
+)
 from edge_runtime.cli.output import complain, prepare, silence
 from edge_runtime.errors import EXIT_OK, EXIT_UNAVAILABLE, EdgeError
 
@@ -37,7 +49,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"edge-runtime {__version__}")
     verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
-    for family in (demo, infer, replay, service, cameras, models, field_bench, configuration, doctor):
+    for family in (demo, infer, replay, service, cameras, models, build, repo, field_bench, configuration, doctor):
         family.register(verbs)
     return parser
 

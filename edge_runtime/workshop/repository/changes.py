@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import hashlib
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -233,9 +232,3 @@ def _is_past_half(repository: RepositoryFolder, role: str) -> bool:
     signed = repository.signed(role)
     half = timedelta(days=signed.unrecognized_fields[DAYS_FIELD]) / 2
     return datetime.now(UTC) + half >= signed.expires
-
-
-def root_digest(folder: Path) -> tuple[Path, str]:
-    """The file that devices are enrolled with, and its sha256."""
-    path = folder / "root.json"
-    return path, hashlib.sha256(path.read_bytes()).hexdigest()

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from tuf.api._payload import DelegatedRole, MetaFile, Role, Root, Signed, Snapshot, Targets, Timestamp
 from tuf.api.exceptions import RepositoryError
@@ -19,7 +19,9 @@ from tuf.api.metadata import Metadata
 
 from edge_runtime.errors import Refused, TryAgain, Unavailable
 from edge_runtime.lifecycle.files import DiskFiles, Files
-from edge_runtime.workshop.repository.keys import KeyFolders
+
+if TYPE_CHECKING:
+    from edge_runtime.workshop.repository.keys import KeyFolders
 
 DAYS_FIELD = "x-edge-expiry-days"
 _LOCK_WAIT_S = 5.0
