@@ -131,7 +131,7 @@ def _run(task: Task, limits: ProofLimits) -> Heard:
         finally:
             child.kill()
             status = child.wait()
-    return Heard(said, _plain(complained), status, late)
+    return Heard(said, plain(complained), status, late)
 
 
 def _ended_by(pid: int, deadline_s: float) -> bool:
@@ -167,7 +167,7 @@ _DECODER: msgspec.json.Decoder[Message] = msgspec.json.Decoder(Message)
 
 def _raise_end(heard: Heard, doing: str, limits: ProofLimits) -> NoReturn:
     """Say how the child came to its end."""
-    while_doing = f" while {_plain(doing.encode())}" if doing else ""
+    while_doing = f" while {plain(doing.encode())}" if doing else ""
     if len(heard.said) > MAX_SAID_BYTES:
         raise ModelFault(f"the proving process said more than {MAX_SAID_BYTES} bytes{while_doing}", _MEND)
     if heard.late:
@@ -185,7 +185,7 @@ def _raise_end(heard: Heard, doing: str, limits: ProofLimits) -> NoReturn:
     raise ModelFault(f"its process {how}{while_doing}{told}", _MEND)
 
 
-def _plain(raw: bytes) -> str:
+def plain(raw: bytes) -> str:
     """The last line of a text that may hold anything, as plain signs."""
     lines = raw.decode("ascii", "replace").strip().splitlines()
     return re.sub(r"[^ -~]", "?", lines[-1])[:200] if lines else ""

@@ -27,6 +27,8 @@ WANTED_ROUNDS = 25
 """Rounds of timing if `measure_s` allows them; never fewer than MIN_ROUNDS."""
 MOST = 1e9
 """Errors above this are told as this."""
+_NO_MEMORY = ("Failed to allocate memory", "AllocateRawInternal", "bad_alloc", "bad allocation")
+"""How the runtime tells that it was refused memory."""
 _NULL = "/dev/null"
 
 
@@ -94,9 +96,6 @@ def prove_bundle(task: Task, out: int) -> int:
         golden = bundle.golden_arrays()
     except EdgeError as fault:
         _send(out, Unread(fault.found[:MAX_TEXT], fault.mend[:MAX_TEXT]))
-        return 0
-    except MemoryError:
-        _send(out, Unread(f"reading it takes more than {task.memory_mb} MB of memory"))
         return 0
     trials = [Trial(bundle, variant, golden, task) for variant in bundle.variants]
     for trial in trials:
@@ -186,9 +185,13 @@ class Trial:
         try:
             act()
         except ModelFault as fault:
-            self.said = f"fails: {fault.found}"
+            short = any(mark in fault.found for mark in _NO_MEMORY)
+            self.said = self._too_big() if short else f"fails: {fault.found}"
         except MemoryError:
-            self.said = f"takes more than {self._task.memory_mb} MB of memory"
+            self.said = self._too_big()
+
+    def _too_big(self) -> str:
+        return f"takes more than {self._task.memory_mb} MB of memory"
 
 
 def time_in_turn(trials: list[Trial], measure_s: float) -> None:

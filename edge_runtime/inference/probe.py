@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,9 @@ from numpy.typing import NDArray
 from edge_runtime.errors import ModelFault
 from edge_runtime.inference.session import Session, open_session
 from edge_runtime.manifest import Manifest
+
+if TYPE_CHECKING:
+    from edge_runtime.inference.detect.golden import DetectProbe
 
 Arrays = Mapping[str, NDArray[Any]]
 LATENCY_SLOTS = 32
@@ -22,14 +25,14 @@ _PACK = "Pack the bundle again with `edge-runtime build pack`"
 
 @dataclass(frozen=True, slots=True)
 class GoldenReport:
-    """How the model answered its golden crops."""
+    """How the model answered its golden crops, or a detector its golden pictures."""
 
     count: int
     max_error: float
-    """Largest absolute difference to the packed logits."""
+    """Largest absolute difference to the packed logits; of a detector: `detect.golden.DetectGolden.max_error`."""
     tolerance: float
     agreement: float
-    """Share of the crops with the same best label."""
+    """Share of the crops with the same best label, or of the boxes that were found again."""
 
     @property
     def passed(self) -> bool:
@@ -76,22 +79,47 @@ class SlotProbe:
         self._session.run_prepared(self._crops, self._reference)
 
 
+class ViewProbe:
+    """`Probe` for the task `detect`: latency is of one view, all its tiles."""
+
+    def __init__(self, probe: DetectProbe) -> None:
+        self._probe = probe
+
+    def check(self) -> GoldenReport:
+        found = self._probe.compare()
+        return GoldenReport(found.count, found.max_error, found.tolerance, found.agreement)
+
+    def run_once(self) -> None:
+        self._probe.run_once()
+
+
 def open_probe(model: bytes, manifest: Manifest, golden: Arrays, floating: bool = False, threads: int = 1) -> Probe:
     """Load one file of a model. `floating`: it is the float file beside a quantized one, with golden answers of its own.
 
-    Raises ModelFault as `open_session` does.
+    Raises ModelFault as `open_session` does, and if a golden set holds NaN.
     """
-    return SlotProbe(open_session(model, manifest, threads), manifest, golden, floating)
+    _require_finite(golden)
+    session = open_session(model, manifest, threads)
+    if manifest.task == "detect":
+        from edge_runtime.inference.detect.golden import DetectProbe
+
+        return ViewProbe(DetectProbe(session, manifest, golden, floating))
+    return SlotProbe(session, manifest, golden, floating)
 
 
 def check_golden(session: Session, manifest: Manifest, golden: Arrays, floating: bool = False) -> GoldenReport:
-    """Run the packed crops and compare with the packed logits.
+    """Run the packed crops and compare with the packed logits; for a detector: as `check_detect_golden`.
 
     Members: current, reference (n, h, w, 3) uint8; logits (n, labels) float32, what `session.run` gave where it was
     packed; tolerance, also known as tolerance_logits, a number. For a float file (`floating`) logits_fp32 and
     tolerance_fp32_logits. Others are passed over. Raises ModelFault if the golden set does not fit the manifest, or if
     the model fails on it.
     """
+    _require_finite(golden)
+    if manifest.task == "detect":
+        from edge_runtime.inference.detect.golden import DetectProbe
+
+        return ViewProbe(DetectProbe(session, manifest, golden, floating)).check()
     current, reference, expected, tolerance = _golden_parts(manifest, golden, floating)
     answer = session.run(current, reference)
     errors = np.abs(answer.astype(np.float64) - expected)
@@ -135,6 +163,13 @@ def measure_latency(session: Session, manifest: Manifest, slots: int = LATENCY_S
     return Latency(slots, rounds, float(np.median(spent)), float(np.percentile(spent, 95)))
 
 
+def _require_finite(golden: Arrays) -> None:
+    """NaN is at no distance from anything."""
+    for name, found in golden.items():
+        if found.dtype.kind == "f" and not np.isfinite(found).all():
+            raise ModelFault(f"golden {name} holds NaN or infinity", _PACK)
+
+
 def _golden_parts(
     manifest: Manifest, golden: Arrays, floating: bool
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None, NDArray[np.float32], float]:
@@ -155,8 +190,6 @@ def _golden_parts(
             raise ModelFault(
                 f"golden {name} is {found.dtype} {found.shape}, {np.dtype(dtype)} {shape} was expected", _PACK
             )
-    if not np.isfinite(golden[answers]).all():
-        raise ModelFault(f"golden {answers} holds NaN or infinity", _PACK)
     reference = golden["reference"] if manifest.input.reference else None
     return golden["current"], reference, golden[answers], _tolerance(golden, floating)
 

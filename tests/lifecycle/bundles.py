@@ -208,7 +208,7 @@ def _add_behaviour(behaviour: str, nodes: list[Any], weights: dict[str, NDArray[
     if behaviour == "slow":
         square = np.random.default_rng(3).normal(0, 1e-3, (1024, 1024)).astype(np.float32)  # no zip bomb
         weights |= {"square": square, "wide": np.zeros((1024, 4), np.float32)}
-        weights |= {"tall": np.zeros((1, 1024), np.float32), "rounds": np.array(3000, np.int64)}
+        weights |= {"tall": np.zeros((1, 1024), np.float32), "rounds": np.array(800, np.int64)}
         x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in ("x", "y"))
         go, on = (helper.make_tensor_value_info(name, TensorProto.BOOL, []) for name in ("go", "on"))
         count = helper.make_tensor_value_info("count", TensorProto.INT64, [])

@@ -1,0 +1,214 @@
+"""Fault 11: hostile and malformed ONNX files, through the process in which a device proves a model.
+
+usage: python -m benchmarks.faults.onnx_mutations [--count 10000] [--plain 500] [--seed 1] [--fresh]
+
+A mutation holds if the parent gets a refusal with a reason, or a proof whose golden set passed (some mutations are
+harmless), in time; and if the child stayed within its memory, wrote nothing, and the parent did not grow. Verdicts are
+kept in var/faults/, so a campaign that was stopped goes on; they are begun afresh when the code under test changes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import collections
+import hashlib
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict
+from pathlib import Path
+
+import msgspec
+
+from benchmarks.faults import onnx_bombs, onnx_edits
+from benchmarks.faults.row import Row
+from edge_runtime.assets import factory_bundles
+from edge_runtime.daemon import confine, proof, proving, proving_child
+from edge_runtime.daemon.proof import ProofLimits
+from edge_runtime.errors import EdgeError
+from edge_runtime.inference import graph, probe, session
+from edge_runtime.manifest import FileDigest, decode_manifest, encode_manifest
+
+ROOT = Path(__file__).resolve().parents[2]
+KEPT = ROOT / "var" / "faults"
+MODELS = ROOT.parent / "shared" / "data" / "models"
+LIMITS = ProofLimits(memory_mb=384, cpu_s=4, wall_s=30.0, latency_ms=500.0, measure_s=0.05)
+PEAK_MB = LIMITS.memory_mb + 128
+"""Private memory, and the libraries' mapped pages."""
+GROWTH_MB = 8.0
+"""How much the parent may grow over a whole campaign."""
+_UNDER_TEST = (confine, proof, proving, proving_child, graph, probe, session, onnx_bombs, onnx_edits)
+
+
+class Source:
+    """A bundle with one model file in it to mutate; `path` is written anew for each mutation."""
+
+    def __init__(self, name: str, bundle: Path, member: str, other: bytes | None = None) -> None:
+        self.name, self.member = name, member
+        with zipfile.ZipFile(bundle) as archive:
+            self._parts = {part: archive.read(part) for part in archive.namelist()}
+        if member == "model.onnx":
+            self._parts.pop("model.fp32.onnx", None)
+        self.raw = other or self._parts[member]
+        self._manifest = decode_manifest(self._parts.pop("manifest.json"))
+
+    def write(self, path: Path, model: bytes) -> None:
+        """A whole bundle, whose manifest vouches for the mutated file."""
+        parts = self._parts | {self.member: model}
+        files = {name: FileDigest(hashlib.sha256(raw).hexdigest(), len(raw)) for name, raw in parts.items()}
+        manifest = encode_manifest(msgspec.structs.replace(self._manifest, files=files))
+        with zipfile.ZipFile(path, "w") as archive:
+            for name, raw in {"manifest.json": manifest, **parts}.items():
+                info = zipfile.ZipInfo(name)
+                info.external_attr = 0o100644 << 16
+                archive.writestr(info, raw)
+
+
+def sources() -> list[Source]:
+    """The shipped model's two files, an older model, and detectors in its place where they are at hand."""
+    bundles = factory_bundles()
+    found = [Source("shipped int8", bundles[-1], "model.onnx"), Source("shipped float", bundles[-1], "model.fp32.onnx")]
+    found += [Source(bundle.stem, bundle, "model.onnx") for bundle in bundles[:-1]]
+    for path in (MODELS / "fastestdet/FastestDet.onnx", MODELS / "yunet/yunet_n_320_320.onnx"):
+        if path.exists():
+            found.append(Source(path.stem, bundles[-1], "model.onnx", path.read_bytes()))
+    return found
+
+
+def verdicts(count: int, seed: int, done: int, folder: Path) -> Iterator[dict[str, object]]:
+    """Prove mutations `done` .. `count`, each in a forked child; every verdict says what was proved."""
+    mutants = sources()
+    path = folder / "mutant.zip"
+    command = [sys.executable, "-m", "benchmarks.faults.proving_server", str(folder)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT) as server:
+        assert server.stdin is not None and server.stdout is not None
+        for number in range(done, count):
+            source = mutants[number % len(mutants)]
+            kind, model = onnx_edits.mutate(source.raw, number, seed)
+            source.write(path, model)
+            server.stdin.write(json.dumps({"bundle": str(path), "limits": asdict(LIMITS)}) + "\n")
+            server.stdin.flush()
+            verdict = json.loads(server.stdout.readline())
+            stray = sorted(p.name for p in folder.iterdir() if p != path)
+            yield {"number": number, "source": source.name, "mutation": kind, **verdict, "stray": stray}
+        server.stdin.close()
+
+
+def plain_verdicts(count: int, seed: int, done: int, folder: Path) -> Iterator[dict[str, object]]:
+    """As `verdicts`, each in a process of its own, as a device does it; other mutations than those."""
+    mutants = sources()
+    path = folder / "mutant.zip"
+    for number in range(done, count):
+        source = mutants[number % len(mutants)]
+        kind, model = onnx_edits.mutate(source.raw, number, seed + 1)
+        source.write(path, model)
+        verdict: dict[str, object] = {"number": number, "source": source.name, "mutation": kind}
+        try:
+            found = proving.prove(path, LIMITS)
+            sound = all(v.max_error <= v.tolerance and v.golden for v in found.variants if v.passed)
+            verdict |= {"kind": "Proof", "said": found.said, "sound": sound}
+        except EdgeError as fault:
+            verdict |= {"kind": type(fault).__name__, "said": fault.found}
+        stray = sorted(p.name for p in folder.iterdir() if p != path)
+        yield verdict | {"parent_mb": round(proving_child.resident_mb(), 1), "stray": stray}
+
+
+def held(verdict: dict[str, object]) -> bool:
+    """Did the device do what it must?"""
+    sound = verdict["kind"] == "ModelFault" or (verdict["kind"] == "Proof" and bool(verdict["sound"]))
+    in_time = float(str(verdict.get("wall_s", 0.0))) < LIMITS.wall_s + 10.0
+    small = float(str(verdict.get("peak_mb", 0.0))) < PEAK_MB
+    return sound and in_time and small and bool(verdict["said"]) and not verdict["stray"]
+
+
+def outcome(verdict: dict[str, object]) -> str:
+    """What came of a mutation, in a word or two."""
+    said = str(verdict["said"])
+    endings = {
+        "used more than": "out of processor time",
+        "MB of memory": "out of memory",
+        "killed by signal": "the child crashed",
+        "was killed": "the child was killed",
+        "more than": "out of time",
+        "golden set": "wrong answers",
+        "does not load": "does not load",
+        "fails": "refused or failed",
+    }
+    if verdict["kind"] == "Proof":
+        return "harmless"
+    return next((word for part, word in endings.items() if part in said), "other")
+
+
+def row(what: str, found: list[dict[str, object]]) -> Row:
+    """The campaign's line: how many held, what came of them, peaks; or the first that did not hold."""
+    bad = [verdict for verdict in found if not held(verdict)]
+    ends = collections.Counter(outcome(verdict) for verdict in found)
+    peak = max((float(str(v.get("peak_mb", 0.0))) for v in found), default=0.0)
+    sizes = [float(str(v["parent_mb"])) for v in found]
+    grown = max(sizes[len(sizes) // 10 :], default=0.0) - (sizes[len(sizes) // 10] if sizes else 0.0)
+    note = ", ".join(f"{number} {end}" for end, number in ends.most_common())
+    note += f"; parent grew by {grown:.1f} MB" + (f", largest child {peak:.0f} MB" if peak else "")
+    if grown > GROWTH_MB:
+        bad = bad or found[-1:]
+    if bad:
+        note = f"first that did not hold: {json.dumps(bad[0])}; {note}"
+    return Row(11, what, len(found), len(found) - len(bad), note)
+
+
+def campaign(quick: bool) -> Iterable[Row]:
+    """All mutations (or a few) of all sources."""
+    yield from run(40, 8, 1, fresh=True, kept=None) if quick else run(10_000, 500, 1)
+
+
+def run(count: int, plain: int, seed: int, fresh: bool = False, kept: Path | None = KEPT) -> Iterator[Row]:
+    """Both campaigns. `kept`: where verdicts are stored between runs; None keeps none."""
+    parts = (
+        ("forked", "ONNX files mutated or hostile, each proved in a confined child", count, verdicts),
+        ("plain", "as above, each child a new process as on a device", plain, plain_verdicts),
+    )
+    for name, what, wanted, prove_all in parts:
+        store = kept / f"onnx-{name}-{seed}-{_code()}.jsonl" if kept else None
+        found = _stored(store) if store and not fresh else []
+        with tempfile.TemporaryDirectory() as folder:
+            for verdict in prove_all(wanted, seed, len(found), Path(folder)):
+                found.append(verdict)
+                if store:
+                    store.parent.mkdir(parents=True, exist_ok=True)
+                    with store.open("a") as file:
+                        file.write(json.dumps(verdict) + "\n")
+            shutil.rmtree(folder, ignore_errors=True)
+            Path(folder).mkdir()
+        yield row(what, found[:wanted])
+
+
+def _stored(path: Path) -> list[dict[str, object]]:
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def _code() -> str:
+    """A short digest of everything under test: verdicts on other code count for nothing."""
+    digest = hashlib.sha256()
+    for module in _UNDER_TEST:
+        digest.update(Path(str(module.__file__)).read_bytes())
+    return digest.hexdigest()[:12]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--count", type=int, default=10_000, help="mutations proved in forked children")
+    parser.add_argument("--plain", type=int, default=500, help="mutations proved in processes of their own")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--fresh", action="store_true", help="pass over the verdicts of an earlier run")
+    asked = parser.parse_args()
+    rows = list(run(asked.count, asked.plain, asked.seed, asked.fresh))
+    for found in rows:
+        print(f"{found.what}: {found.held} of {found.points} held; {found.note}")
+    return 0 if all(found.held == found.points for found in rows) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
