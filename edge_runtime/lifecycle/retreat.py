@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from msgspec import structs
+
 from edge_runtime.errors import EdgeError, Refused
 from edge_runtime.lifecycle import transitions
 from edge_runtime.lifecycle.bundle import Bundle
@@ -43,6 +45,11 @@ class Retreat:
             return state, verdict
         trial = state.candidate is not None and state.candidate.sha256 == head.sha256
         verdict = judge_crashes(state.starts, head.sha256, trial, now)
+        if verdict.fall_back and state.candidate is not None and not trial:
+            # A shadow run: of two models in one process the newer is the suspect.
+            reason = f"{verdict.reason} while this model ran beside"
+            state = transitions.quarantined(state, state.candidate.id, reason, now)
+            state, verdict = structs.replace(state, starts=()), Verdict(False, reason)
         if verdict.fall_back:
             after = next(chain, None)
             state, head = self._without(state, head, after, verdict.reason, bar=True, now=now), after
