@@ -33,18 +33,21 @@ class Session:
         self._deadline = time.monotonic() + self._ceilings.refresh_s
 
     def walk_roots(self) -> None:
-        """From the enrolled root to the newest, one by one."""
+        """From the enrolled root to the newest, one by one: first those that are kept, then the repository's."""
+        while (stored := self._before.root(self.rules.root_version + 1)) is not None and self._takes_root(stored):
+            continue
         for _ in range(self._ceilings.root_rotations):
             version = self.rules.root_version + 1
-            stored = self._before.root(version)
-            if stored is not None and self._takes_root(version, stored):
-                continue
             try:
                 raw = self._fetch("root", version)
             except NotThere:
                 return
             self.rules.take_root(raw)
             self.kept = self.kept.with_root(version, raw)
+        raise TryAgain(
+            f"the repository has had more than {self._ceilings.root_rotations} roots since this device last asked",
+            "Try again: it goes on where it ended",
+        )
 
     def take_timestamp(self) -> None:
         """The stored one first, then the repository's."""
@@ -103,12 +106,12 @@ class Session:
                 return target, tuple(asked)
         return None
 
-    def _takes_root(self, version: int, stored: bytes) -> bool:
+    def _takes_root(self, stored: bytes) -> bool:
         try:
             self.rules.take_root(stored)
         except Refused:
             return False
-        self.kept = self.kept.with_root(version, stored)
+        self.kept = self.kept.with_root(self.rules.root_version, stored)
         return True
 
     def _fetch_listed(self, role: str) -> bytes:
