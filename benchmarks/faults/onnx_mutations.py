@@ -4,7 +4,7 @@ usage: python -m benchmarks.faults.onnx_mutations [--count 10000] [--plain 500] 
 
 A mutation holds if the parent gets a refusal with a reason, or a proof whose golden set passed (some mutations are
 harmless), in time; and if the child stayed within its memory, wrote nothing, and the parent did not grow. Verdicts are
-kept in var/faults/, so a campaign that was stopped goes on; they are begun afresh when the code under test changes.
+kept in var/faults/, so a campaign that was stopped goes on; they are begun afresh when the proving or the mutations change.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from edge_runtime.assets import factory_bundles
 from edge_runtime.daemon import confine, proof, proving, proving_child
 from edge_runtime.daemon.proof import ProofLimits
 from edge_runtime.errors import EdgeError
-from edge_runtime.inference import graph, probe, session
+from edge_runtime.inference import graph
 from edge_runtime.manifest import FileDigest, decode_manifest, encode_manifest
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -41,7 +41,7 @@ PEAK_MB = LIMITS.memory_mb + 128
 """Private memory, and the libraries' mapped pages."""
 GROWTH_MB = 8.0
 """How much the parent may grow over a whole campaign."""
-_UNDER_TEST = (confine, proof, proving, proving_child, graph, probe, session, onnx_bombs, onnx_edits)
+_UNDER_TEST = (confine, proof, proving, proving_child, graph, onnx_bombs, onnx_edits)
 
 
 class Source:
@@ -190,7 +190,7 @@ def _stored(path: Path) -> list[dict[str, object]]:
 
 
 def _code() -> str:
-    """A short digest of everything under test: verdicts on other code count for nothing."""
+    """A short digest of what proves and of what is proved: verdicts of other code count for nothing."""
     digest = hashlib.sha256()
     for module in _UNDER_TEST:
         digest.update(Path(str(module.__file__)).read_bytes())

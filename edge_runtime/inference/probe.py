@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from edge_runtime.errors import ModelFault
 from edge_runtime.inference.session import Session, open_session
 from edge_runtime.manifest import Manifest
+from edge_runtime.records import View
 
 if TYPE_CHECKING:
     from edge_runtime.inference.detect.golden import DetectProbe
@@ -161,6 +162,26 @@ def measure_latency(session: Session, manifest: Manifest, slots: int = LATENCY_S
         probe.run_once()
         spent.append(1e3 * (time.perf_counter() - began))
     return Latency(slots, rounds, float(np.median(spent)), float(np.percentile(spent, 95)))
+
+
+def bare_run(session: Session, view: View, reference: NDArray[np.uint8] | None) -> Callable[[], None]:
+    """What the model alone costs on a view's crops: one run of the runtime over all slots, and nothing around it.
+
+    A detector runs once a tile of the view's canvas. `reference`: the slots' reference crops, if the model takes them.
+    """
+    spec = session.spec
+    if view.canvas is not None:
+        feeds = [{spec.current: session.prepare(tile[None])} for tile in view.canvas.pixels]
+    else:
+        feeds = [{spec.current: session.prepare(view.crops)}]
+        if spec.reference is not None and reference is not None:
+            feeds[0][spec.reference] = session.prepare(reference)
+
+    def run() -> None:
+        for feed in feeds:
+            session.run_bare(feed)
+
+    return run
 
 
 def _require_finite(golden: Arrays) -> None:

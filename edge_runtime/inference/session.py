@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from edge_runtime.errors import ModelFault
 from edge_runtime.inference.graph import require_standalone
-from edge_runtime.manifest import Manifest
+from edge_runtime.manifest import InputSpec, Manifest
 from edge_runtime.records import Image
 
 Feed = NDArray[np.uint8] | NDArray[np.float32]
@@ -42,6 +42,15 @@ class Session:
     @property
     def takes_reference(self) -> bool:
         return self._spec.reference is not None
+
+    @property
+    def spec(self) -> InputSpec:
+        """What the graph takes."""
+        return self._spec
+
+    def run_bare(self, feeds: dict[str, Feed]) -> None:
+        """One run of the runtime over prepared feeds, by name of the graph's input, and nothing around it: for benches."""
+        self._answer([self._output], feeds)
 
     def prepare(self, crops: Image) -> Feed:
         """(n, h, w, 3) BGR uint8 to what the graph takes, in an array of its own.
