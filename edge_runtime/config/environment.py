@@ -23,6 +23,8 @@ class Environment:
     config: Path | None = None
     """`$EDGE_RUNTIME_CONFIG`: device.toml when the command line names none."""
     no_color: bool = False
+    source_date_epoch: int | None = None
+    """`$SOURCE_DATE_EPOCH`: seconds since 1970 that a reproducible build takes for its date."""
 
 
 def read_environment(variables: Mapping[str, str] | None = None) -> Environment:
@@ -36,11 +38,17 @@ def read_environment(variables: Mapping[str, str] | None = None) -> Environment:
         watchdog_s=_watchdog(found),
         config=_path(found.get("EDGE_RUNTIME_CONFIG")),
         no_color=bool(found.get("NO_COLOR")),
+        source_date_epoch=_epoch(found.get("SOURCE_DATE_EPOCH", "")),
     )
 
 
 def _path(text: str | None) -> Path | None:
     return Path(text) if text else None
+
+
+def _epoch(text: str) -> int | None:
+    """Up to the year 9999; anything else counts as not set."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= 11 else None
 
 
 def _watchdog(found: Mapping[str, str]) -> float | None:

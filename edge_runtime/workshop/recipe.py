@@ -109,6 +109,8 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     head: HeadRecipe
     quantize: QuantizeRecipe
     runtime: tuple[str, str]
+    card: dict[str, str] = {}
+    """The model card by heading (`packing.identity.HEADINGS`)."""
 
 
 def read_recipe(path: Path) -> Recipe:

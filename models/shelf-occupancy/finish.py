@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import platform
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -15,15 +13,16 @@ from augment import Augment
 from network import TwoInputNetwork
 from train import geometry
 
-from edge_runtime.manifest import Manifest, OutputSpec
-from edge_runtime.workshop.calibrate import answer, fit_confidence, fit_thresholds
+from edge_runtime.manifest import OutputSpec
 from edge_runtime.workshop.crops import CropSet
-from edge_runtime.workshop.evidence import drift_reference, golden
 from edge_runtime.workshop.graph import input_spec
 from edge_runtime.workshop.head import LOGITS, fit_head, head_graph, merge
 from edge_runtime.workshop.labels import BLOCKED, LABELS
 from edge_runtime.workshop.measure import balanced
 from edge_runtime.workshop.pack import write_bundle
+from edge_runtime.workshop.packing.assemble import Graphs, assemble
+from edge_runtime.workshop.packing.identity import Identity, whole_card
+from edge_runtime.workshop.packing.labelled import from_crops
 from edge_runtime.workshop.quantization.qdq import quantize_crops
 from edge_runtime.workshop.recipe import Recipe
 from edge_runtime.workshop.run import Graph, latency_ms
@@ -124,43 +123,17 @@ def bundle(
     licence: bytes,
 ) -> Path:
     """Fit confidence and thresholds of the int8 file, gather the evidence, write the zip."""
-    seen = validation.only(validation.usable)
-    logits, full = Graph(parts.int8).over(seen), Graph(parts.float32).over(seen)
-    confidence = fit_confidence(logits, seen)
-    thresholds = fit_thresholds(logits, seen, confidence)
-    answers = answer(logits, seen, confidence, thresholds)
-    side = recipe.crop.size
-    manifest = Manifest(
-        format="edge-bundle/1",
-        name=recipe.name,
-        version=recipe.version,
-        task="classify-slots",
-        created=recipe.created,
-        description=recipe.description,
-        licence=recipe.licence,
-        input=input_spec(side, recipe.crop.margin),
-        output=OutputSpec(LOGITS, "logits", LABELS),
-        confidence=confidence,
-        thresholds=thresholds,
-        runtime=recipe.runtime,
-        provenance=provenance,
-        receipt=parts.receipt,
-        files={},
+    graphs = Graphs(
+        parts.int8.SerializeToString(deterministic=True),
+        parts.float32.SerializeToString(deterministic=True),
+        input_spec(recipe.crop.size, recipe.crop.margin),
+        OutputSpec(LOGITS, "logits", LABELS),
     )
-    files = {
-        "model.onnx": parts.int8.SerializeToString(deterministic=True),
-        "model.fp32.onnx": parts.float32.SerializeToString(deterministic=True),
-        "golden.npz": golden(seen, logits, full, recipe.seed),
-        "reference.npz": drift_reference(seen, logits, answers),
-        "LICENSE": licence,
-    }
+    evidence = from_crops(graphs, validation, recipe.seed, strict=True)
+    identity = Identity(recipe.name, recipe.version, recipe.created, recipe.description, recipe.licence, recipe.runtime)
+    card = whole_card(recipe.card, dict(evidence.facts)) if recipe.card else {}
+    manifest, files = assemble(identity, graphs, evidence, provenance, parts.receipt, card, licence)
     return write_bundle(folder, manifest, files)
-
-
-def toolchain() -> dict[str, str]:
-    """Versions that shape the weights."""
-    names = ("torch", "onnx", "onnxruntime", "scikit-learn", "skl2onnx", "numpy", "opencv-python-headless")
-    return {"python": platform.python_version(), **{name: version(name) for name in names}}
 
 
 def pairs_digest(pairs: Pairs) -> str:

@@ -20,7 +20,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import onnx
-from finish import Parts, bundle, export, export_error, pairs_digest, quantized, toolchain
+from finish import Parts, bundle, export, export_error, pairs_digest, quantized
 from train import train
 
 from edge_runtime.manifest import decode_manifest
@@ -30,6 +30,7 @@ from edge_runtime.workshop.cutting import cut_dataset, load_dataset, normalized,
 from edge_runtime.workshop.field import dataset_digest
 from edge_runtime.workshop.graph import backbone_graph, multiply_adds
 from edge_runtime.workshop.measure import table
+from edge_runtime.workshop.packing.toolchain import toolchain
 from edge_runtime.workshop.recipe import RenderRecipe, read_recipe, recipe_digest
 from edge_runtime.workshop.run import Graph
 from edge_runtime.workshop.strips import choose_pairs, read_strips, write_strips
@@ -145,7 +146,7 @@ class Workshop:
             "quantization_set_sha256": pairs_digest(read_strips(self.pairs)),
             "seed": self.recipe.seed,
             "multiply_adds": json.loads((self.work / "cost.json").read_text())["multiply_adds"],
-            **{f"version_{name}": found for name, found in toolchain().items()},
+            **toolchain(("torch",)),
         }
 
     def measure(self) -> None:

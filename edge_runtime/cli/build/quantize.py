@@ -105,7 +105,8 @@ def _model(path: Path) -> onnx.ModelProto:
 
 
 def _samples(path: Path, exported: ExportReceipt | None, model: Path) -> Samples:
-    from edge_runtime.workshop.quantization.samples import open_arrays, open_samples
+    from edge_runtime.workshop.quantization.arrays import open_arrays
+    from edge_runtime.workshop.quantization.samples import open_samples
 
     if exported is not None:
         return open_samples(path, exported.input)

@@ -23,9 +23,10 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from edge_runtime.errors import BadConfig, Refused
 from edge_runtime.workshop.graph import input_spec
+from edge_runtime.workshop.quantization.arrays import CropArrays
 from edge_runtime.workshop.quantization.feeding import Feed
 from edge_runtime.workshop.quantization.processor import EIGHT_BITS, Types
-from edge_runtime.workshop.quantization.samples import CropArrays, Samples
+from edge_runtime.workshop.quantization.samples import Samples
 
 Method = Literal["minmax", "percentile", "entropy"]
 METHODS: dict[str, CalibrationMethod] = {

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import hashlib
-import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,13 +17,10 @@ from numpy.typing import NDArray
 
 from edge_runtime.errors import Refused, Unavailable
 from edge_runtime.manifest import InputSpec
-from edge_runtime.workshop.labels import LABELS
+from edge_runtime.workshop.quantization.arrays import FORMS, CropArrays, GraphArrays, read_crops
 from edge_runtime.workshop.quantization.feeding import Feed, feed_of
 
 PICTURES = (".png", ".jpg", ".jpeg")
-MAX_ARRAY_BYTES = 2 * 1024**3
-"""An npz is held in memory; more than this belongs into a folder."""
-_FORMS = "Give a folder of pairs-NN.png strips or of PNG and JPG crops, or an npz with `current` (and `reference`)"
 
 
 class Samples(Protocol):
@@ -48,49 +44,6 @@ class Samples(Protocol):
 
 
 @dataclass(frozen=True, eq=False)
-class CropArrays:
-    """Crops in memory, as the house's own recipes have them."""
-
-    current: NDArray[np.uint8]
-    reference: NDArray[np.uint8] | None
-    spec: InputSpec
-    labels: tuple[str, ...] | None = None
-
-    def __len__(self) -> int:
-        return len(self.current)
-
-    @property
-    def digest(self) -> str:
-        parts = [self.current.tobytes(), b"" if self.reference is None else self.reference.tobytes()]
-        return hashlib.sha256(b"".join(parts)).hexdigest()
-
-    def feed(self, rows: Sequence[int]) -> Feed:
-        chosen = list(rows)
-        return feed_of(self.current[chosen], None if self.reference is None else self.reference[chosen], self.spec)
-
-
-@dataclass(frozen=True, eq=False)
-class GraphArrays:
-    """Arrays that are fed as they are, each named after a graph input."""
-
-    arrays: Feed
-    labels: tuple[str, ...] | None = None
-
-    def __len__(self) -> int:
-        return min(len(array) for array in self.arrays.values())
-
-    @property
-    def digest(self) -> str:
-        digest = hashlib.sha256()
-        for name, array in sorted(self.arrays.items()):
-            digest.update(name.encode() + b"\0" + np.ascontiguousarray(array).tobytes())
-        return digest.hexdigest()
-
-    def feed(self, rows: Sequence[int]) -> Feed:
-        return {name: array[list(rows)] for name, array in self.arrays.items()}
-
-
-@dataclass(frozen=True, eq=False)
 class CropFiles:
     """Picture files, one crop each."""
 
@@ -109,9 +62,11 @@ class CropFiles:
         return digest.hexdigest()
 
     def feed(self, rows: Sequence[int]) -> Feed:
-        width, height = self.spec.size
-        crops = [_crop(self.paths[row], width, height) for row in rows]
-        return feed_of(np.stack(crops), None, self.spec)
+        return feed_of(*self.crops(rows), self.spec)
+
+    def crops(self, rows: Sequence[int]) -> tuple[NDArray[np.uint8], None]:
+        """These rows as crops; there are no references."""
+        return np.stack([_crop(self.paths[row], *self.spec.size) for row in rows]), None
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,20 +83,21 @@ class Strips:
     @property
     def digest(self) -> str:
         """As `CropArrays.digest` of the same pairs."""
-        now, then = self._pairs(range(len(self)))
+        now, then = self.crops(range(len(self)))
         return hashlib.sha256(now.tobytes() + then.tobytes()).hexdigest()
 
     def feed(self, rows: Sequence[int]) -> Feed:
-        return feed_of(*self._pairs(rows), self.spec)
+        return feed_of(*self.crops(rows), self.spec)
 
-    def _pairs(self, rows: Sequence[int]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    def crops(self, rows: Sequence[int]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        """These rows as current and reference crops."""
         strips = {path: _picture(path) for path in dict.fromkeys(self.columns[row][0] for row in rows)}
         side = self.spec.size[0]
         cut = [strips[path][:, left : left + side] for path, left in (self.columns[row] for row in rows)]
         return np.stack([pair[:side] for pair in cut]), np.stack([pair[side:] for pair in cut])
 
 
-def open_samples(path: Path, spec: InputSpec) -> Samples:
+def open_samples(path: Path, spec: InputSpec) -> CropFiles | Strips | CropArrays | GraphArrays:
     """Whatever calibration material lies at `path`: a folder or an npz.
 
     Sub-folders of a folder are labels. Raises Unavailable if nothing is there, Refused if it does not fit `spec`.
@@ -149,17 +105,17 @@ def open_samples(path: Path, spec: InputSpec) -> Samples:
     if path.is_dir():
         return _folder(path, spec)
     if path.suffix == ".npz":
-        return _arrays(path, spec)
-    raise Unavailable(f"{path} is neither a folder nor an npz file; a calibration set was expected", _FORMS)
+        return read_crops(path, spec)
+    raise Unavailable(f"{path} is neither a folder nor an npz file; a calibration set was expected", FORMS)
 
 
-def _folder(path: Path, spec: InputSpec) -> Samples:
+def _folder(path: Path, spec: InputSpec) -> CropFiles | Strips:
     strips = sorted(path.glob("pairs-*.png"))
     if strips:
         return Strips(tuple(column for strip in strips for column in _columns(strip, spec)), spec)
     files = sorted(file for file in path.rglob("*") if file.suffix.lower() in PICTURES and file.is_file())
     if not files:
-        raise Unavailable(f"{path} holds no picture; a calibration set was expected", _FORMS)
+        raise Unavailable(f"{path} holds no picture; a calibration set was expected", FORMS)
     if spec.reference is not None:
         feed_of(np.zeros((1, 1, 1, 3), np.uint8), None, spec)
     inside = [file.relative_to(path).parts[:-1] for file in files]
@@ -196,69 +152,10 @@ def _crop(path: Path, width: int, height: int) -> NDArray[np.uint8]:
     return pixels
 
 
-def open_arrays(path: Path) -> Samples:
-    """An npz whose arrays are fed as they are, each named after a graph input, beside `label`. Raises as `open_samples`."""
-    arrays = _load(path)
-    labels = _labels(arrays)
-    _require_rows(path, arrays, labels)
-    return GraphArrays(arrays, labels)
-
-
-def _load(path: Path) -> Feed:
-    try:
-        if path.stat().st_size > MAX_ARRAY_BYTES:
-            raise Refused(f"{path} has {path.stat().st_size} bytes, at most {MAX_ARRAY_BYTES} were expected", _FORMS)
-        with np.load(path, allow_pickle=False) as held:
-            return {name: held[name] for name in held.files}
-    except OSError as fault:
-        raise Unavailable(f"{path} can not be read: {fault.strerror or fault}", _FORMS) from None
-    except (ValueError, KeyError, EOFError, zipfile.BadZipFile) as fault:
-        raise Refused(f"{path} is not an npz file of plain arrays: {fault}", _FORMS) from None
-
-
-def _labels(arrays: Feed) -> tuple[str, ...] | None:
-    """Text, or numbers of the house's own labels."""
-    label = arrays.pop("label", None)
-    if label is None:
-        return None
-    numbers = label.dtype.kind in "iu"
-    return tuple(LABELS[name] if numbers and 0 <= name < len(LABELS) else str(name) for name in np.atleast_1d(label))
-
-
-def _require_rows(path: Path, arrays: Feed, labels: tuple[str, ...] | None) -> None:
-    lengths = {name: len(np.atleast_1d(array)) for name, array in arrays.items()}
-    if labels is not None:
-        lengths["label"] = len(labels)
-    if not arrays or len(set(lengths.values())) != 1 or 0 in lengths.values():
-        raise Refused(
-            f"{path} holds arrays of {lengths or 'no'} rows; one row at least, and as many in each, were expected",
-            _FORMS,
-        )
-
-
-def _arrays(path: Path, spec: InputSpec) -> Samples:
-    arrays = _load(path)
-    labels = _labels(arrays)
-    if {"current", "references", "slot"} <= set(arrays):
-        arrays = _of_cut_shelf(path, arrays)
-    _require_rows(path, arrays, labels)
-    if "current" not in arrays or set(arrays) - {"current", "reference"} or arrays["current"].dtype != np.uint8:
-        return GraphArrays(arrays, labels)
-    width, height = spec.size
-    for name, array in arrays.items():
-        if array.dtype != np.uint8 or array.shape[1:] != (height, width, 3):
-            raise Refused(
-                f"{path}: {name} is {array.dtype} {array.shape}; crops of uint8 (n, {height}, {width}, 3) were expected",
-                "Cut the crops in the size that the model takes",
-            )
-    reference = arrays.get("reference") if spec.reference else None
-    pairs = None if reference is None else reference.astype(np.uint8)
-    return CropArrays(arrays["current"].astype(np.uint8), pairs, spec, labels)
-
-
-def _of_cut_shelf(path: Path, arrays: Feed) -> Feed:
-    """`crops.CropSet`, whose crops name the row of their reference; unusable ones are black and would widen no range."""
-    slots = arrays["slot"].astype(np.int64)
-    if len(slots) and not 0 <= slots.min() <= slots.max() < len(arrays["references"]):
-        raise Refused(f"{path}: `slot` names rows that `references` lacks", "Cut the shelf again")
-    return {"current": arrays["current"], "reference": arrays["references"][slots]}
+def crops_at(path: Path, spec: InputSpec, most: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
+    """The crops themselves, (n, h, w, 3) BGR, evenly at most `most` of them. Raises as `open_samples`."""
+    samples = open_samples(path, spec)
+    rows = np.unique(np.linspace(0, len(samples) - 1, min(most, len(samples))).round().astype(int)).tolist()
+    if isinstance(samples, GraphArrays):
+        raise Refused(f"{path} holds arrays that are fed as they are; crops (`current`) were expected", FORMS)
+    return samples.crops(rows)

@@ -1,0 +1,81 @@
+"""Evidence for a detector: canvases, and boxes that must be found again, by the packed file and by the float file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_runtime.errors import Refused
+from edge_runtime.inference.detect.golden import golden_of
+from edge_runtime.inference.detect.session import DetectSession
+from edge_runtime.inference.session import open_session
+from edge_runtime.lifecycle.arrays import read_arrays
+from edge_runtime.manifest import Manifest
+from edge_runtime.workshop.detect import prepare_detector, sample_canvases
+from edge_runtime.workshop.pack import npz
+from edge_runtime.workshop.packing.assemble import Evidence
+
+PICTURES = (".jpg", ".jpeg", ".png")
+FLOAT_TOLERANCE = 0.02
+
+
+def pictures_in(folder: Path) -> tuple[Path, ...]:
+    """Sample pictures of a folder, by name. Raises Refused if there is none."""
+    found = tuple(sorted(path for path in folder.rglob("*") if path.suffix.lower() in PICTURES and path.is_file()))
+    if not found:
+        raise Refused(
+            f"{folder} holds no picture; sample pictures with things to find were expected", "Name --samples DIR"
+        )
+    return found
+
+
+def from_pictures(
+    packed: bytes,
+    float32: bytes | None,
+    manifest: Manifest,
+    pictures: tuple[Path, ...],
+    layout: Path | None,
+    tolerance: float,
+) -> Evidence:
+    """Raises ModelFault if a file does not fit the manifest, Refused if nothing is found in the pictures."""
+    assert manifest.crop.canvas is not None, "a detector's manifest has a canvas"
+    canvases = sample_canvases(manifest.crop.canvas, pictures, layout)
+    made = prepare_detector(packed, manifest, canvases, tolerance)
+    golden = made.golden
+    if float32 is not None:
+        golden = _with_float(golden, float32, manifest)
+    return Evidence(
+        manifest.confidence,
+        manifest.thresholds,
+        golden,
+        made.reference,
+        ("confidence and thresholds are the description's: nothing was fitted",),
+        (
+            (
+                "how_measured",
+                f"{made.found} boxes found in the sample pictures are its golden set; not measured on labels.",
+            ),
+        ),
+    )
+
+
+def _with_float(golden: bytes, float32: bytes, manifest: Manifest) -> bytes:
+    """The same canvases as the float file sees them: `boxes_fp32`, `values_fp32_<k>`, `tolerance_fp32`."""
+    members = read_arrays(golden, "golden.npz")
+    session = open_session(float32, manifest)
+    assert isinstance(session, DetectSession), "the manifest's task is detect"
+    members["boxes_fp32"] = golden_of(session, members["canvas"])["boxes"]
+    outputs = [session.outputs(canvas) for canvas in members["canvas"]]
+    for name in [name for name in members if name.startswith("picks_")]:
+        place = int(name.removeprefix("picks_"))
+        members[f"values_fp32_{place}"] = _values(outputs, place, members[name])
+    members["tolerance_fp32"] = np.asarray(FLOAT_TOLERANCE, np.float32)
+    return npz(members)
+
+
+def _values(
+    outputs: list[tuple[NDArray[np.generic], ...]], place: int, picks: NDArray[np.int64]
+) -> NDArray[np.float32]:
+    return np.stack([found[place].reshape(-1)[picks] for found in outputs]).astype(np.float32)
