@@ -158,15 +158,6 @@ def _family_fault(decoder: Decoder, size: tuple[int, int]) -> str:
         return f"scores_output, labels_output and background belong to ssd; the family is {family}"
     if decoder.labels_output and (decoder.background != "none" or decoder.activation == "softmax"):
         return "with labels_output the scores are one a box: neither a background nor a softmax can be"
-    if family == "end2end" and decoder.activation == "softmax":
-        return "end2end gives one score a box: a softmax can not be"
-    return _activation_fault(decoder)
-
-
-def _activation_fault(decoder: Decoder) -> str:
-    if decoder.activation == "softmax" and decoder.family not in ("ssd", "yolov8"):
-        return f"activation is 'softmax', which {decoder.family} does not use; 'none' or 'sigmoid' was expected"
-    names = [decoder.scores_output, decoder.labels_output]
-    if decoder.scores_output is not None and names[0] == names[1]:
-        return f"the graph output {decoder.scores_output!r} is named for both scores and labels"
+    if decoder.activation == "softmax" and family not in ("ssd", "yolov8"):
+        return f"decoder.activation is 'softmax', which {family} does not use; 'none' or 'sigmoid' was expected"
     return ""

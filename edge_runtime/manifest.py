@@ -178,8 +178,8 @@ def _check_task(manifest: Manifest) -> None:
             "Pack it with `edge-runtime build pack --task detect` and a decoder (docs/detectors.md), or without both",
         )
     if decoder is not None:
-        _check_detector(manifest, decoder)
         check_decoder(decoder, manifest.input.size)
+        _check_detector(manifest, decoder)
 
 
 def _check_detector(manifest: Manifest, decoder: Decoder) -> None:
