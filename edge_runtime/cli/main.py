@@ -9,6 +9,7 @@ from typing import cast
 
 from edge_runtime import __version__
 from edge_runtime.cli import (
+    bench,
     build,
     cameras,
     configuration,
@@ -49,7 +50,20 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"edge-runtime {__version__}")
     verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
-    for family in (demo, infer, replay, service, cameras, models, build, repo, field_bench, configuration, doctor):
+    for family in (
+        demo,
+        infer,
+        replay,
+        service,
+        cameras,
+        models,
+        build,
+        repo,
+        bench,
+        field_bench,
+        configuration,
+        doctor,
+    ):
         family.register(verbs)
     return parser
 

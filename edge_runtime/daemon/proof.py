@@ -33,7 +33,7 @@ class ProofLimits:
     cpu_s: int = 120
     wall_s: float = 240.0
     latency_ms: float = 2000.0
-    """For one run over 32 slots (or one picture of a detector); a crowded processor is not held against the model."""
+    """For one run over 32 slots, or over one view of a detector: the most that `VariantProof.median_ms` may be."""
     measure_s: float = 3.0
     """Spent on timing all variants together."""
 
@@ -54,9 +54,10 @@ class VariantProof:
     load_ms: float
     rounds: int
     median_ms: float
+    """Of a run. On one thread processor time, which a crowded device does not stretch; on more, the clock's."""
     p95_ms: float
-    cpu_ms: float
-    """Mean processor time of a run: what `median_ms` would be on one thread with nothing else to do."""
+    wall_ms: float
+    """Median by the clock, at the proof's low priority."""
     memory_mb: float
     """By how much the process grew when it loaded and ran this file: what the daemon will hold."""
 
@@ -115,16 +116,16 @@ Message = Step | Findings | Unread
 
 def conclude(findings: Findings, limits: ProofLimits, threads: int, wall_s: float) -> Proof:
     """Judge what was measured and choose a variant. Raises ModelFault, naming what was wrong, if none passes."""
-    proofs = tuple(_judged(finding, limits) for finding in findings.found)
+    proofs = tuple(_judged(finding, limits, threads) for finding in findings.found)
     if len({proof.variant for proof in proofs}) != len(proofs):
         raise ModelFault("the proving process told of one variant twice", _MEND)
     if not any(proof.passed for proof in proofs):
         raise ModelFault("; ".join(f"{proof.variant} {proof.said}" for proof in proofs), _MEND)
-    chosen, said = choose(findings, proofs)
+    chosen, said = choose(findings, proofs, threads)
     return Proof(findings.sha256, proofs, chosen, said, threads, wall_s)
 
 
-def choose(findings: Findings, proofs: tuple[VariantProof, ...]) -> tuple[Variant, str]:
+def choose(findings: Findings, proofs: tuple[VariantProof, ...], threads: int) -> tuple[Variant, str]:
     """The variant to run, of which at least one has passed, and why."""
     passed = {proof.variant: proof for proof in proofs if proof.passed}
     if len(proofs) == 1:
@@ -135,7 +136,7 @@ def choose(findings: Findings, proofs: tuple[VariantProof, ...]) -> tuple[Varian
         return variant, f"{_NAMES[failed.variant]} {failed.said}: {_NAMES[variant]} runs"
     packed, floating = passed[Variant.PACKED], passed[Variant.FLOAT]
     times = f"int8 {packed.median_ms:.1f} ms, float {floating.median_ms:.1f} ms a run"
-    rounds = {finding.variant: finding.wall_ms for finding in findings.found}
+    rounds = {finding.variant: _rounds(finding, threads) for finding in findings.found}
     pairs = list(zip(rounds[Variant.PACKED], rounds[Variant.FLOAT], strict=False))
     won = sum(float_ms < int8_ms for int8_ms, float_ms in pairs)
     if floating.median_ms > FASTER_BY * packed.median_ms:
@@ -146,14 +147,19 @@ def choose(findings: Findings, proofs: tuple[VariantProof, ...]) -> tuple[Varian
     return Variant.FLOAT, f"{times}: int8 is slower on this device, float runs"
 
 
-def _judged(finding: Finding, limits: ProofLimits) -> VariantProof:
-    wall = statistics.median(finding.wall_ms or (0.0,))
-    cpu = statistics.fmean(finding.cpu_ms or (0.0,))
+def _rounds(finding: Finding, threads: int) -> tuple[float, ...]:
+    """The rounds by which a file is judged: `VariantProof.median_ms`."""
+    return finding.cpu_ms if threads == 1 else finding.wall_ms
+
+
+def _judged(finding: Finding, limits: ProofLimits, threads: int) -> VariantProof:
+    rounds = _rounds(finding, threads)
+    median = statistics.median(rounds or (0.0,))
     said = finding.said
     if not said and (not finding.wall_ms or len(finding.wall_ms) != len(finding.cpu_ms)):
         said = "was not timed"
-    elif not said and min(wall, cpu) > limits.latency_ms:
-        said = f"is too slow: {min(wall, cpu):.0f} ms a run, at most {limits.latency_ms:.0f} ms were expected"
+    elif not said and median > limits.latency_ms:
+        said = f"is too slow: {median:.0f} ms a run, at most {limits.latency_ms:.0f} ms were expected"
     elif not said and (finding.golden == 0 or finding.max_error > finding.tolerance):
         said = f"answers its golden set with an error of {finding.max_error:.4g}, at most {finding.tolerance:.4g} was expected"
     return VariantProof(
@@ -165,10 +171,10 @@ def _judged(finding: Finding, limits: ProofLimits) -> VariantProof:
         tolerance=finding.tolerance,
         agreement=finding.agreement,
         load_ms=finding.load_ms,
-        rounds=len(finding.wall_ms),
-        median_ms=wall,
-        p95_ms=_p95(finding.wall_ms),
-        cpu_ms=cpu,
+        rounds=len(rounds),
+        median_ms=median,
+        p95_ms=_p95(rounds),
+        wall_ms=statistics.median(finding.wall_ms or (0.0,)),
         memory_mb=finding.memory_mb,
     )
 
