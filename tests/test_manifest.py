@@ -175,7 +175,7 @@ def test_a_classifiers_manifest_does_not_speak_of_decoders() -> None:
         ("end2end", "decoder.activation", "softmax", "softmax"),
         ("ssd", "decoder.scores_output", None, "scores_output"),
         ("ssd", "decoder.scores_output", "boxes", "more than once"),
-        ("ssd", "decoder.labels_output", "scores", "more than once"),
+        ("ssd-labels", "decoder.labels_output", "scores", "more than once"),
         ("ssd-labels", "decoder.background", "last", "background"),
         ("ssd-labels", "decoder.first_label", 2, "first_label"),
         ("yolox", "input.reference", "second", "takes one picture"),
