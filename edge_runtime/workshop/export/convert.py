@@ -10,10 +10,14 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper
 from skl2onnx import to_onnx
+from skl2onnx._supported_operators import sklearn_operator_name_map
+from skl2onnx.common._registration import get_converter
 from skl2onnx.common.data_types import FloatTensorType
+from sklearn.pipeline import Pipeline
 
 from edge_runtime.errors import Refused
 from edge_runtime.workshop.export.parts import leaves, require_exportable
+from edge_runtime.workshop.export.plain_numbers import accept_numpy_integers
 from edge_runtime.workshop.graph import OPSET, finished
 
 FEATURES = "features"
@@ -21,6 +25,8 @@ OPSET_ML = 3
 Kind = Literal["logits", "probabilities"]
 _FAULTS = (RuntimeError, NotImplementedError, NameError, ValueError, TypeError, AttributeError, KeyError, IndexError)
 """What skl2onnx raises where it can not write a part; it has no exception of its own for it."""
+_INVALID = (onnx.checker.ValidationError, onnx.shape_inference.InferenceError)
+"""The same, found out only when the graph was there."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -39,16 +45,17 @@ def convert(estimator: Any) -> Converted:
     skl2onnx said.
     """
     require_exportable(estimator)
+    estimator = _chosen(estimator)
+    accept_numpy_integers()
     kind: Kind = "probabilities" if hasattr(estimator, "predict_proba") else "logits"
     width = int(estimator.n_features_in_)
     try:
-        model = _to_onnx(estimator, width, kind)
-    except _FAULTS as fault:
+        return Converted(_only_scores(_to_onnx(estimator, width, kind), kind, len(estimator.classes_)), kind, width)
+    except (*_FAULTS, *_INVALID) as fault:
         raise Refused(
             f"skl2onnx can not write {_culprit(estimator)}: {_first_line(fault)}",
             "Change that step, or use another: LogisticRegression, MLPClassifier and HistGradientBoostingClassifier work",
         ) from None
-    return Converted(_only_scores(model, kind, len(estimator.classes_)), kind, width)
 
 
 def source_scores(estimator: Any, features: NDArray[np.float32], kind: Kind) -> NDArray[np.float64]:
@@ -57,15 +64,27 @@ def source_scores(estimator: Any, features: NDArray[np.float32], kind: Kind) -> 
     return np.asarray(answer, np.float64)
 
 
+def _chosen(estimator: Any) -> Any:
+    """What a search decided for, in place of the search, which would answer with maps instead of numbers."""
+    if hasattr(estimator, "best_estimator_"):
+        return _chosen(estimator.best_estimator_)
+    if isinstance(estimator, Pipeline):
+        name, last = estimator.steps[-1]
+        return Pipeline([*estimator.steps[:-1], (name, _chosen(last))])
+    return estimator
+
+
 def _to_onnx(estimator: Any, width: int, kind: Kind) -> onnx.ModelProto:
     last = estimator.steps[-1][1] if hasattr(estimator, "steps") else estimator
-    options: dict[int, dict[str, bool]] = {id(last): {"zipmap": False}}
-    try:
-        if kind == "logits":
-            options[id(last)]["raw_scores"] = True
-        return _written(estimator, width, options)
-    except NameError:  # skl2onnx: this kind has no option `raw_scores`; its scores are raw already
-        return _written(estimator, width, {id(last): {"zipmap": False}})
+    known = _known_options(last)
+    wanted = {"zipmap": False} | ({"raw_scores": True} if kind == "logits" else {})
+    return _written(estimator, width, {id(last): {name: value for name, value in wanted.items() if name in known}})
+
+
+def _known_options(last: Any) -> dict[str, Any]:
+    """What skl2onnx lets one choose for a kind of estimator; not every kind has every option."""
+    known: dict[str, Any] = get_converter(sklearn_operator_name_map[type(last)]).get_allowed_options() or {}
+    return known
 
 
 def _written(estimator: Any, width: int, options: dict[int, dict[str, bool]]) -> onnx.ModelProto:

@@ -12,6 +12,7 @@ from edge_runtime.errors import Refused
 _INSTEAD = {
     "FunctionTransformer": "use PolynomialFeatures, PowerTransformer or KBinsDiscretizer: a Python function can not travel",
     "SplineTransformer": "use PolynomialFeatures or KBinsDiscretizer",
+    "GaussianProcessClassifier": "use SVC: only two classes have an ONNX form",
     "NearestCentroid": "use GaussianNB or LinearDiscriminantAnalysis",
     "LabelPropagation": "use KNeighborsClassifier",
     "LabelSpreading": "use KNeighborsClassifier",
@@ -28,6 +29,8 @@ _INSTEAD = {
     "Nystroem": "use SVC or MLPClassifier",
     "RBFSampler": "use SVC or MLPClassifier",
 }
+_ONLY_BY_NAME = ("GaussianProcessClassifier",)
+"""Known to skl2onnx, but not for as many classes as slots have."""
 _FAMILIES = {
     "lightgbm": "use HistGradientBoostingClassifier",
     "xgboost": "use HistGradientBoostingClassifier",
@@ -40,7 +43,7 @@ def require_exportable(estimator: Any) -> None:
     faults = [
         f"{place or 'the estimator'} ({type(part).__name__}): {_mend(part)}"
         for place, part in leaves(estimator)
-        if type(part) not in sklearn_operator_name_map or getattr(part, "func", None) is not None
+        if not _exportable(part)
     ]
     if faults:
         raise Refused(
@@ -72,6 +75,13 @@ def _inner(part: Any) -> Iterator[tuple[str, Any]]:
         yield "calibrated", part.calibrated_classifiers_[0].estimator
     elif isinstance(getattr(part, "named_estimators_", None), dict):
         yield from part.named_estimators_.items()
+
+
+def _exportable(part: Any) -> bool:
+    kind = type(part)
+    return (
+        kind in sklearn_operator_name_map and kind.__name__ not in _ONLY_BY_NAME and getattr(part, "func", None) is None
+    )
 
 
 def _mend(part: Any) -> str:
