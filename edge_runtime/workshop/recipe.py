@@ -109,8 +109,6 @@ class Recipe(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     head: HeadRecipe
     quantize: QuantizeRecipe
     runtime: tuple[str, str]
-    card: dict[str, str] = {}
-    """The model card by heading (`packing.identity.HEADINGS`)."""
 
 
 def read_recipe(path: Path) -> Recipe:

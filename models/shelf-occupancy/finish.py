@@ -21,7 +21,7 @@ from edge_runtime.workshop.labels import BLOCKED, LABELS
 from edge_runtime.workshop.measure import balanced
 from edge_runtime.workshop.pack import write_bundle
 from edge_runtime.workshop.packing.assemble import Graphs, assemble
-from edge_runtime.workshop.packing.identity import Identity, whole_card
+from edge_runtime.workshop.packing.identity import Identity
 from edge_runtime.workshop.packing.labelled import from_crops
 from edge_runtime.workshop.quantization.qdq import quantize_crops
 from edge_runtime.workshop.recipe import Recipe
@@ -121,6 +121,7 @@ def bundle(
     provenance: dict[str, str | int | float],
     folder: Path,
     licence: bytes,
+    card: dict[str, str],
 ) -> Path:
     """Fit confidence and thresholds of the int8 file, gather the evidence, write the zip."""
     graphs = Graphs(
@@ -131,7 +132,6 @@ def bundle(
     )
     evidence = from_crops(graphs, validation, recipe.seed, strict=True)
     identity = Identity(recipe.name, recipe.version, recipe.created, recipe.description, recipe.licence, recipe.runtime)
-    card = whole_card(recipe.card, dict(evidence.facts)) if recipe.card else {}
     manifest, files = assemble(identity, graphs, evidence, provenance, parts.receipt, card, licence)
     return write_bundle(folder, manifest, files)
 

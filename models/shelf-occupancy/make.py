@@ -30,6 +30,7 @@ from edge_runtime.workshop.cutting import cut_dataset, load_dataset, normalized,
 from edge_runtime.workshop.field import dataset_digest
 from edge_runtime.workshop.graph import backbone_graph, multiply_adds
 from edge_runtime.workshop.measure import table
+from edge_runtime.workshop.packing.identity import read_card, whole_card
 from edge_runtime.workshop.packing.toolchain import toolchain
 from edge_runtime.workshop.recipe import RenderRecipe, read_recipe, recipe_digest
 from edge_runtime.workshop.run import Graph
@@ -133,8 +134,14 @@ class Workshop:
             self.provenance(),
             self.bundles,
             licence(),
+            self.card(),
         )
         print(f"{made}: {made.stat().st_size} bytes, sha256 {hashlib.sha256(made.read_bytes()).hexdigest()}")
+
+    def card(self) -> dict[str, str]:
+        """<recipe>.card.toml; an earlier model has none."""
+        path = self.path.with_suffix(".card.toml")
+        return whole_card(read_card(path), {}) if path.exists() else {}
 
     def provenance(self) -> dict[str, str | int | float]:
         folders = tuple(self.rendered(plan) for plan in self.recipe.render)

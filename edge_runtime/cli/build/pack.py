@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from edge_runtime import __version__
 from edge_runtime.cli.build.extra import require_build
@@ -31,6 +31,9 @@ _EXAMPLES = """\
   edge-runtime build pack --check shelf-1.0.0.zip"""
 
 
+Packed: TypeAlias = "tuple[Manifest, dict[str, bytes], tuple[str, ...]]"
+
+
 def register(verbs: Verbs) -> None:
     """Add the verb of this file."""
     verb = add_verb(verbs, "pack", "a bundle of models, receipts and data", _DETAIL, _EXAMPLES)
@@ -38,6 +41,9 @@ def register(verbs: Verbs) -> None:
         "model", type=Path, nargs="?", metavar="MODEL", help="the float ONNX file, its export receipt beside it"
     )
     verb.add_argument("--check", type=Path, metavar="BUNDLE", help="check a bundle and name what was changed in it")
+    verb.add_argument(
+        "--reword", type=Path, metavar="BUNDLE", help="a bundle again with other words, its members untouched"
+    )
     verb.add_argument("--int8", type=Path, metavar="FILE", help="the int8 file, its quantization receipt beside it")
     verb.add_argument("--name", help="small letters, digits and '-'")
     verb.add_argument("--version", help="three numbers: 1.0.0")
@@ -78,10 +84,12 @@ def _add_words(verb: argparse.ArgumentParser) -> None:
 def _act(args: argparse.Namespace) -> int:
     if args.check:
         return _check(args.check, args.json)
+    if args.reword:
+        return _pack(args, *_reworded(args))
     if args.model is None:
         raise Usage("no MODEL was given", "Name the float ONNX file, or --check BUNDLE")
     require_build()
-    return _pack(args)
+    return _pack(args, *(_detector(args) if args.detector else _classifier(args)))
 
 
 def _check(path: Path, as_json: bool) -> int:
@@ -95,12 +103,11 @@ def _check(path: Path, as_json: bool) -> int:
     return EXIT_OK
 
 
-def _pack(args: argparse.Namespace) -> int:
+def _pack(args: argparse.Namespace, manifest: Manifest, files: dict[str, bytes], warnings: tuple[str, ...]) -> int:
     import hashlib
 
     from edge_runtime.workshop.pack import pack
 
-    manifest, files, evidence = _detector(args) if args.detector else _classifier(args)
     path = args.out / f"{manifest.name}-{manifest.version}.zip"
     if not args.out.is_dir():
         raise Usage(f"--out {args.out} is not a folder", "Make it, or name another one")
@@ -108,16 +115,16 @@ def _pack(args: argparse.Namespace) -> int:
     body = pack(manifest, files)
     sha256 = hashlib.sha256(body).hexdigest()
     write_whole(path, body)
-    for warning in evidence.warnings:
+    for warning in warnings:
         complain(f"note: {warning}")
     if args.json:
-        emit({"path": str(path), "sha256": sha256, "bytes": len(body), "warnings": list(evidence.warnings)})
+        emit({"path": str(path), "sha256": sha256, "bytes": len(body), "warnings": list(warnings)})
     else:
         say(f"{path}: {len(body)} bytes, sha256 {sha256}")
     return EXIT_OK
 
 
-def _classifier(args: argparse.Namespace) -> tuple[Manifest, dict[str, bytes], Evidence]:
+def _classifier(args: argparse.Namespace) -> Packed:
     from edge_runtime.workshop.export.receipt import read_receipt
     from edge_runtime.workshop.packing.assemble import Graphs, assemble
     from edge_runtime.workshop.packing.receipts import check_belongs, merged
@@ -145,7 +152,7 @@ def _classifier(args: argparse.Namespace) -> tuple[Manifest, dict[str, bytes], E
     manifest, files = assemble(
         _identity(args), graphs, evidence, provenance, receipt, _card(args, evidence), _licence(args)
     )
-    return manifest, files, evidence
+    return manifest, files, evidence.warnings
 
 
 def _evidence(args: argparse.Namespace, graphs: Graphs) -> Evidence:
@@ -160,7 +167,7 @@ def _evidence(args: argparse.Namespace, graphs: Graphs) -> Evidence:
     return from_pairs(graphs, *sample_crops(args.samples, graphs.input), args.seed)
 
 
-def _detector(args: argparse.Namespace) -> tuple[Manifest, dict[str, bytes], Evidence]:
+def _detector(args: argparse.Namespace) -> Packed:
     from edge_runtime.workshop.detect import manifest_of, read_description
     from edge_runtime.workshop.packing.assemble import Graphs, assemble
     from edge_runtime.workshop.packing.detectors import from_pictures, pictures_in
@@ -187,7 +194,29 @@ def _detector(args: argparse.Namespace) -> tuple[Manifest, dict[str, bytes], Evi
     )
     card = named.card | _card(args, evidence)
     manifest, files = assemble(identity, graphs, evidence, _provenance(args), {}, card, _licence(args))
-    return manifest, files, evidence
+    return manifest, files, evidence.warnings
+
+
+def _reworded(args: argparse.Namespace) -> Packed:
+    """The same members; card, description, licence name, date and version as far as they are given."""
+    import msgspec
+
+    from edge_runtime.lifecycle.bundle import read_bundle
+    from edge_runtime.workshop.packing.identity import read_card, whole_card
+
+    bundle = read_bundle(args.reword)
+    words = {
+        "description": args.description,
+        "licence": args.licence,
+        "created": _created(args) if args.created else "",
+        "version": args.version,
+        "card": whole_card(read_card(args.card), {}) if args.card else None,
+    }
+    manifest = msgspec.structs.replace(bundle.manifest, **{key: text for key, text in words.items() if text})
+    members = {"model.onnx": bundle.model, "model.fp32.onnx": bundle.fp32, "golden.npz": bundle.golden}
+    members |= {"reference.npz": bundle.reference, "LICENSE": _licence(args) if args.licence_file else bundle.licence}
+    files = {name: body for name, body in members.items() if body is not None}
+    return manifest, files, () if args.version else ("the version stays: do not publish both bundles",)
 
 
 def _identity(args: argparse.Namespace) -> Identity:

@@ -59,9 +59,6 @@ def _fault(key: str, value: object) -> str:
 
 
 def whole_card(given: dict[str, str], facts: dict[str, str]) -> dict[str, str]:
-    """Every heading: what the author wrote, and behind it what packing knows; where both are silent the card says so."""
-    card = {}
-    for heading in HEADINGS:
-        parts = [given.get(heading, ""), facts.get(heading, "")]
-        card[heading] = " ".join(re.sub(r"\s+", " ", part).strip() for part in parts if part) or NOT_STATED
-    return card
+    """Every heading: what the author wrote, else what packing knows; where both are silent the card says so."""
+    found = {heading: given.get(heading) or facts.get(heading) or NOT_STATED for heading in HEADINGS}
+    return {heading: re.sub(r"\s+", " ", text).strip() for heading, text in found.items()}
