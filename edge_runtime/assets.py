@@ -15,12 +15,12 @@ def _folder(*parts: str) -> Path:
     return packed if packed.is_dir() else _PACKAGE.parent.joinpath(*parts)
 
 
-def factory_bundles() -> tuple[Path, ...]:
-    """The bundles in the package, newest version last."""
+def factory_bundles(name: str = "") -> tuple[Path, ...]:
+    """The bundles in the package, newest version last; with `name` those of one model."""
     found = _folder("models", "bundles").glob("*.zip")
     return tuple(
         sorted(
-            found,
+            (path for path in found if not name or path.stem.rpartition("-")[0] == name),
             key=lambda path: [int(n) if n.isdigit() else 0 for n in path.stem.rpartition("-")[2].split(".")],
         )
     )

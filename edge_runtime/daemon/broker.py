@@ -6,6 +6,8 @@ from pathlib import Path
 
 from edge_runtime.config import DeviceConfig, MqttConfig
 from edge_runtime.daemon.desk import Desk
+from edge_runtime.daemon.errand import Place
+from edge_runtime.daemon.errand_runner import ErrandRunner
 from edge_runtime.daemon.roster import Roster
 from edge_runtime.daemon.voice import BrokerVoice
 from edge_runtime.drift.monitor import DriftReport
@@ -32,7 +34,9 @@ MEMORY_LIMITS = SpoolLimits(max_bytes=8 * MEGABYTE)
 """What may wait in memory while the disk fails."""
 
 
-def build_broker_voice(config: DeviceConfig, mqtt: MqttConfig, roster: Roster) -> BrokerVoice:
+def build_broker_voice(
+    config: DeviceConfig, mqtt: MqttConfig, roster: Roster, errands: ErrandRunner, place: Place
+) -> BrokerVoice:
     """Nothing connects before `BrokerVoice.start`."""
     state_dir = config.storage.state_dir
     topics = Topics(config.site, config.id)
@@ -44,7 +48,7 @@ def build_broker_voice(config: DeviceConfig, mqtt: MqttConfig, roster: Roster) -
     telemetry = Telemetry(stamp, uplink, names, settings, drift=lambda: _drift_of(roster))
     desk = None
     if mqtt.commands != "off":
-        desk = Desk(lambda desk: _build_queue(topics, stamp, link, desk, state_dir))
+        desk = Desk(lambda desk: _build_queue(topics, stamp, link, desk, state_dir), errands, place)
         link.listen(topics.command_filters, desk.queue.arrived)
     intervals_s = {camera.name: camera.interval_s for camera in config.cameras}
 

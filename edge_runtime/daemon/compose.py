@@ -24,13 +24,18 @@ from edge_runtime.shelf.states import ShelfTracker
 
 if TYPE_CHECKING:
     from edge_runtime.config import CameraConfig, DeviceConfig, Environment
+    from edge_runtime.daemon.candidacy import Candidacy
+    from edge_runtime.daemon.errand_runner import ErrandRunner
     from edge_runtime.daemon.roster import Roster
     from edge_runtime.daemon.run import Daemon
     from edge_runtime.daemon.station import Station
+    from edge_runtime.daemon.updates import AutoUpdate
     from edge_runtime.daemon.voice import Voice
     from edge_runtime.web.board import Board
 
 __all__ = ["LoadedModel", "build_camera_pipeline", "build_daemon", "default_bundle", "load_model", "load_pipeline"]
+
+DEVELOPMENT = "development mode: models that nobody signed may run on this device"
 
 
 def default_bundle() -> Path:
@@ -81,46 +86,86 @@ def load_pipeline(
     return read, bundle, build_camera_pipeline(read, bundle, observers, raw, stateless, camera)
 
 
-def build_daemon(config: DeviceConfig, environment: Environment | None = None) -> Daemon:
+def build_daemon(
+    config: DeviceConfig,
+    environment: Environment | None = None,
+    development: bool = False,
+    before: Daemon | None = None,
+) -> Daemon:
     """The whole device under one configuration; nothing runs before `Daemon.run`.
 
-    What can not be set up is a reported, degraded state, never an error.
+    What can not be set up is a reported, degraded state, never an error. `development`: unsigned bundles may run.
+    `before`: what ran under the last configuration; if this one keeps the model, so do its models and their trial.
     """
     from edge_runtime.config import read_config, read_environment
+    from edge_runtime.daemon.errand_runner import ErrandRunner
     from edge_runtime.daemon.notify import Notifier
     from edge_runtime.daemon.roster import Roster
     from edge_runtime.daemon.run import Daemon, DaemonParts
 
     found = environment or read_environment()
-    deck = _open_deck(config)
+    deck, candidacy = _open_models(config, development, before)
+    errands = ErrandRunner()
     board, view_url, view_trouble, close_view = _open_view(config)
 
     def open_station(camera: CameraConfig, loaded: LoadedModel | None) -> Station:
         return _open_station(config, camera, loaded, board, observers)
 
     roster = Roster(config.cameras, open_station, deck)
-    voice, observers = _build_voice(config, roster)
+    voice, observers = _build_voice(config, roster, errands, development)
     return Daemon(
         DaemonParts(
             config=config,
             roster=roster,
             deck=deck,
+            candidacy=candidacy,
             voice=voice,
             notifier=Notifier(found.notify_socket, found.watchdog_s),
             reload=lambda: read_config(config.path, found),
+            errands=errands,
+            updates=_open_updates(config, errands, development),
             view_url=view_url,
-            troubles=view_trouble,
+            troubles=(*view_trouble, *((DEVELOPMENT,) if development else ())),
             closers=close_view,
         )
     )
 
 
-def _open_deck(config: DeviceConfig) -> ModelDeck:
-    """The device's store, with the factory bundles of the model that the configuration names."""
+def _open_models(config: DeviceConfig, development: bool, before: Daemon | None) -> tuple[ModelDeck, Candidacy]:
+    """The device's store, with the factory bundles of the model that the configuration names, and what watches it."""
+    from edge_runtime.daemon.candidacy import Candidacy
+    from edge_runtime.daemon.errand import place_of
+    from edge_runtime.daemon.sentry import Sentry
+    from edge_runtime.daemon.terms import read_terms
     from edge_runtime.lifecycle.store import ModelStore
 
-    factory = [path for path in factory_bundles() if path.stem.rpartition("-")[0] == config.model.name]
-    return ModelDeck(ModelStore(config.storage.state_dir, factory), config.model.threads)
+    state_dir, usual = config.storage.state_dir, place_of(config).terms
+    if before is not None and _same_models(before.parts.config, config):
+        deck, kept = before.deck, before.parts.candidacy
+        return deck, Candidacy(
+            deck, lambda sha256: read_terms(state_dir, sha256, usual), kept.sentry, beside=kept.beside
+        )
+    store = ModelStore(state_dir, factory_bundles(config.model.name), allow_unsigned=development)
+    deck = ModelDeck(store, config.model.threads)
+    return deck, Candidacy(deck, lambda sha256: read_terms(state_dir, sha256, usual), Sentry())
+
+
+def _same_models(before: DeviceConfig, now: DeviceConfig) -> bool:
+    return (before.storage.state_dir, before.model.name, before.model.threads) == (
+        now.storage.state_dir,
+        now.model.name,
+        now.model.threads,
+    )
+
+
+def _open_updates(config: DeviceConfig, errands: ErrandRunner, development: bool) -> AutoUpdate | None:
+    if not config.model.auto_update:
+        return None
+    from edge_runtime.daemon.errand import Errand, place_of
+    from edge_runtime.daemon.updates import AutoUpdate
+
+    errand = Errand(place_of(config, development), "update", why="a newer release")
+    return AutoUpdate(errands, errand, config.model.update_interval_s)
 
 
 def _open_station(
@@ -171,13 +216,16 @@ def _open_view(config: DeviceConfig) -> tuple[Board | None, str, tuple[str, ...]
     return board, server.url, (), (server.close,)
 
 
-def _build_voice(config: DeviceConfig, roster: Roster) -> tuple[Voice, tuple[Observer, ...]]:
+def _build_voice(
+    config: DeviceConfig, roster: Roster, errands: ErrandRunner, development: bool
+) -> tuple[Voice, tuple[Observer, ...]]:
     """Who speaks for the device, and the observers that feed it."""
     from edge_runtime.daemon.voice import SilentVoice
 
     if config.mqtt is None:
         return SilentVoice(), ()
     from edge_runtime.daemon.broker import build_broker_voice
+    from edge_runtime.daemon.errand import place_of
 
-    voice = build_broker_voice(config, config.mqtt, roster)
+    voice = build_broker_voice(config, config.mqtt, roster, errands, place_of(config, development))
     return voice, (voice.telemetry,)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
-from edge_runtime.daemon.models import LoadedModel, load_proven
+from edge_runtime.daemon.models import LoadedModel, Parts, load_proven
 from edge_runtime.errors import EdgeError, ModelFault
-from edge_runtime.lifecycle.bundle import Bundle
+from edge_runtime.lifecycle.bundle import Bundle, Variant
 from edge_runtime.lifecycle.guard import STAY, Verdict
+from edge_runtime.lifecycle.state_file import Candidate, Proof
 from edge_runtime.records import ModelId
 
 log = logging.getLogger(__name__)
@@ -26,9 +28,17 @@ class BundleStore(Protocol):
     def degraded(self) -> str: ...
     @property
     def problems(self) -> tuple[str, ...]: ...
+    @property
+    def candidate(self) -> Candidate | None: ...
 
+    def changed(self) -> bool: ...
     def current(self) -> Bundle | None:
         """The bundle to run; None is safe mode."""
+        ...
+
+    def read(self, sha256: str) -> Bundle: ...
+    def standing(self) -> Bundle | None:
+        """The bundle that would run if there were no trial."""
         ...
 
     def rollback(self, reason: str, quarantine: bool = ..., running: str = ...) -> ModelId | None:
@@ -36,6 +46,9 @@ class BundleStore(Protocol):
         the one to run."""
         ...
 
+    def try_out(self, model: ModelId, reason: str = ...) -> ModelId: ...
+    def commit(self, running: str, reason: str = ...) -> ModelId: ...
+    def proof_of(self, sha256: str) -> Proof | None: ...
     def note_start(self) -> Verdict: ...
     def note_healthy(self) -> None: ...
     def note_stopped(self) -> None: ...
@@ -44,7 +57,19 @@ class BundleStore(Protocol):
 class ModelUser(Protocol):
     """Whoever runs the model and must change it (`station.Station`)."""
 
-    def use(self, loaded: LoadedModel | None) -> None: ...
+    @property
+    def name(self) -> str: ...
+    def fit(self, loaded: LoadedModel | None) -> Parts: ...
+    def use(self, loaded: LoadedModel | None, fitted: Parts | None = ...) -> None: ...
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Ready:
+    """A model in memory, fitted to the cameras that there were: it can take over between two frames."""
+
+    loaded: LoadedModel
+    fitted: Mapping[str, Parts] = field(default_factory=dict)
+    """By camera."""
 
 
 class ModelDeck:
@@ -58,14 +83,16 @@ class ModelDeck:
         store: BundleStore,
         threads: int = 1,
         healthy_frames: int = 30,
-        load: Callable[[Bundle, int], LoadedModel] = load_proven,
+        load: Callable[[Bundle, int, Variant], LoadedModel] = load_proven,
     ) -> None:
-        self._store = store
+        self.store = store
         self._threads = threads
         self._healthy_frames = healthy_frames
         self._load = load
         self._good = 0
         self.loaded: LoadedModel | None = None
+        self.spare: LoadedModel | None = None
+        """Another model that is in memory, and need not be loaded again should the store name it."""
         self.trouble = ""
         """Why another model than the wanted one runs, or none; empty if all is well."""
 
@@ -73,42 +100,57 @@ class ModelDeck:
     def troubles(self) -> tuple[str, ...]:
         """Everything about models that a person should know."""
         safe = "" if self.loaded else "safe mode: no model runs"
-        found = (safe, self.trouble, self._store.degraded, *self._store.problems)
+        found = (safe, self.trouble, self.store.degraded, *self.store.problems)
         return tuple(dict.fromkeys(text for text in found if text))
 
     @property
     def id(self) -> ModelId | None:
         return self.loaded.id if self.loaded else None
 
+    @property
+    def running(self) -> str:
+        """The digest of the model that runs; empty in safe mode."""
+        return self.loaded.id.sha256 if self.loaded else ""
+
     def open(self) -> LoadedModel | None:
         """Count the start, then load what the store names."""
-        verdict = self._guarded(self._store.note_start, STAY)
+        verdict = self.guarded(self.store.note_start, STAY)
         return self._settle(verdict.reason if verdict.fall_back else "")
+
+    def loader(self, bundle: Bundle) -> Callable[[], LoadedModel]:
+        """What loads a bundle, in the variant that its proof chose. May be called in another thread; raises ModelFault."""
+        variant = self._variant(bundle.sha256)
+        return lambda: self._load(bundle, self._threads, variant)
+
+    def take_over(self, ready: Ready, users: Iterable[ModelUser]) -> LoadedModel | None:
+        """Let another model run from the next frame on; the one that ran stays in memory as the spare.
+
+        Its start is counted as any other. If it does not fit a camera it is given up, and what the store then names runs.
+        """
+        users = tuple(users)
+        self.guarded(self.store.note_start, STAY)
+        self.loaded, self.spare = ready.loaded, self.loaded
+        self.trouble, self._good = "", 0
+        try:
+            for user in users:
+                user.use(ready.loaded, ready.fitted.get(user.name))
+        except ModelFault as fault:
+            return self.fall_back(fault.found, users)
+        return self.loaded
 
     def fall_back(self, reason: str, users: Iterable[ModelUser] = ()) -> LoadedModel | None:
         """Give the running model up for good and put the next one in charge of `users`; None is safe mode."""
         log.warning("model %s is given up: %s", self.id, reason)
-        self._give_up(reason, self._running)
-        return self._hand_over(reason, tuple(users))
+        self._give_up(reason, self.running)
+        return self.settle(reason, tuple(users))
 
     def roll_back(self, reason: str, users: Iterable[ModelUser] = ()) -> LoadedModel | None:
         """As `fall_back`, on an operator's wish: the model may be activated again. Raises Refused if it is the only one."""
-        self._store.rollback(reason, quarantine=False, running=self._running)
-        self._hand_over("", tuple(users))
-        return self.loaded
+        self.store.rollback(reason, quarantine=False, running=self.running)
+        return self.settle("", tuple(users))
 
-    def note_good_frame(self) -> None:
-        """Count a frame that was answered; after enough of them the store hears that the model is sound."""
-        if self._good < self._healthy_frames:
-            self._good += 1
-            if self._good == self._healthy_frames:
-                self._guarded(self._store.note_healthy, None)
-
-    def close(self) -> None:
-        """The daemon ends in order: this start was no crash."""
-        self._guarded(self._store.note_stopped, None)
-
-    def _hand_over(self, trouble: str, users: tuple[ModelUser, ...]) -> LoadedModel | None:
+    def settle(self, trouble: str, users: tuple[ModelUser, ...]) -> LoadedModel | None:
+        """Run what the store names now."""
         for _ in range(MAX_FALLBACKS):
             loaded = self._settle(trouble)
             try:
@@ -117,21 +159,42 @@ class ModelDeck:
                 return loaded
             except ModelFault as fault:
                 trouble = str(fault)
-                self._give_up(trouble, self._running)
+                self._give_up(trouble, self.running)
         self.loaded = None
         for user in users:
             user.use(None)
         return None
 
+    def note_good_frame(self) -> None:
+        """Count a frame that was answered; after enough of them the store hears that the model is sound."""
+        if self._good < self._healthy_frames:
+            self._good += 1
+            if self._good == self._healthy_frames:
+                self.guarded(self.store.note_healthy, None)
+
+    def close(self) -> None:
+        """The daemon ends in order: this start was no crash."""
+        self.guarded(self.store.note_stopped, None)
+
+    def guarded(self, ask: Callable[[], T], otherwise: T) -> T:
+        """A store that can not answer (its disk fails) must not stop inference."""
+        try:
+            return ask()
+        except EdgeError as fault:
+            log.warning("%s", fault)
+            self.trouble = str(fault)
+            return otherwise
+
     def _settle(self, trouble: str) -> LoadedModel | None:
         """Load what the store names, or the first after it that loads."""
-        self.trouble, self._good, self.loaded = trouble, 0, None
+        known = {model.id.sha256: model for model in (self.loaded, self.spare) if model}
+        self.trouble, self._good, self.loaded, self.spare = trouble, 0, None, None
         for _ in range(MAX_FALLBACKS):
-            bundle = self._guarded(self._store.current, None)
+            bundle = self.guarded(self.store.current, None)
             if bundle is None:
                 break
             try:
-                self.loaded = self._load(bundle, self._threads)
+                self.loaded = known.get(bundle.sha256) or self.loader(bundle)()
                 return self.loaded
             except ModelFault as fault:
                 reason = str(fault)
@@ -141,18 +204,10 @@ class ModelDeck:
         self.trouble = self.trouble or "no bundle is installed"
         return None
 
-    @property
-    def _running(self) -> str:
-        return self.loaded.id.sha256 if self.loaded else ""
+    def _variant(self, sha256: str) -> Variant:
+        """What the proof on this device chose; a model that was never proved here runs as it is packed."""
+        proof = self.store.proof_of(sha256)
+        return Variant.FLOAT if proof is not None and proof.variant == Variant.FLOAT else Variant.PACKED
 
     def _give_up(self, reason: str, running: str) -> None:
-        self._guarded(lambda: self._store.rollback(reason, running=running), None)
-
-    def _guarded(self, ask: Callable[[], T], otherwise: T) -> T:
-        """A store that can not answer (its disk fails) must not stop inference."""
-        try:
-            return ask()
-        except EdgeError as fault:
-            log.warning("%s", fault)
-            self.trouble = str(fault)
-            return otherwise
+        self.guarded(lambda: self.store.rollback(reason, running=running), None)

@@ -1,4 +1,8 @@
-"""What commands may do here: show a picture, go back to the previous model. Runs between two frames, on the loop."""
+"""What commands may do here: show a picture, change the model. Runs between two frames, on the loop.
+
+What takes longer than that is an errand. A broker alone can never bring a model in: an errand fetches only what the
+repository offers that device.toml names, under the root that device.toml pins.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +10,14 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import cv2
+import msgspec
 
+from edge_runtime.daemon.errand import Errand, Place
+from edge_runtime.daemon.errand_runner import ErrandRunner, Job
 from edge_runtime.errors import Refused, TryAgain
 from edge_runtime.fleet.command_queue import CommandQueue
 from edge_runtime.fleet.handlers import Picture
+from edge_runtime.fleet.model_handlers import ModelChoice
 from edge_runtime.records import Image, ModelId
 from edge_runtime.telemetry.messages import MAX_SNAPSHOT_BYTES
 
@@ -24,14 +32,20 @@ MAX_JPEG_BYTES = MAX_SNAPSHOT_BYTES * 7 // 10
 class Desk:
     """`handlers.SnapshotSource` and `handlers.ModelSwitch` of this device, and the queue that calls them."""
 
-    def __init__(self, make_queue: Callable[[Desk], CommandQueue]) -> None:
+    def __init__(self, make_queue: Callable[[Desk], CommandQueue], errands: ErrandRunner, place: Place) -> None:
         self._daemon: Daemon | None = None
+        self._errands = errands
+        self._place = place
         self.queue = make_queue(self)
 
     def attend(self, daemon: Daemon) -> None:
         """Carry out what waits."""
         self._daemon = daemon
         self.queue.drain()
+
+    def close(self) -> None:
+        """The device ends or is set up anew: whoever waits is told."""
+        self.queue.abandon("the device stopped or was reconfigured; ask again")
 
     def snapshot(self, camera: str) -> Picture:
         """The newest picture of a camera, scaled to SNAPSHOT_SIDE_PX at most."""
@@ -50,6 +64,30 @@ class Desk:
         daemon = self._running()
         daemon.change_model(lambda stations: daemon.deck.roll_back(why, stations), why)
         return daemon.deck.id
+
+    def install(self, name: str, version: str) -> Job:
+        """Fetch a release. Raises Refused if this device has no repository, TryAgain while another errand runs."""
+        if not self._place.repository:
+            raise Refused("this device has no model repository", "Give [model] repository and root in device.toml")
+        return self._errands.send(Errand(self._place, "install", name=name, version=version))
+
+    def activate(self, model: ModelChoice, shadow_s: float | None, trial_s: float | None, why: str) -> Job:
+        """Prove a bundle that is on this device, and let it in. Raises TryAgain while another errand runs."""
+        terms = self._place.terms
+        terms = msgspec.structs.replace(
+            terms,
+            shadow_s=terms.shadow_s if shadow_s is None else shadow_s,
+            trial_s=terms.trial_s if trial_s is None else trial_s,
+        )
+        return self._errands.send(Errand(self._place, "activate", model.name, model.version, model.sha256, why, terms))
+
+    def commit(self, why: str) -> Job:
+        """End the trial now and keep the model."""
+        return self._errands.send(Errand(self._place, "commit", why=why))
+
+    def release(self, sha256: str) -> Job:
+        """Lift a quarantine."""
+        return self._errands.send(Errand(self._place, "release", sha256=sha256))
 
     def _running(self) -> Daemon:
         if self._daemon is None:

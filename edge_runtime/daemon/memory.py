@@ -22,7 +22,7 @@ class _File(msgspec.Struct, frozen=True):
 def save_drift(state_dir: Path, camera: str, monitor: DriftMonitor, model: str) -> None:
     """Replace the file. Raises OSError; the old one then stays. Not synced: an older one is as good.
 
-    `model` is the digest of the model under which it was learned: under another one it does not count.
+    `model` is the digest of the model under which it was learned.
     """
     folder = state_dir / "drift"
     folder.mkdir(parents=True, exist_ok=True)
@@ -32,14 +32,17 @@ def save_drift(state_dir: Path, camera: str, monitor: DriftMonitor, model: str) 
 
 
 def restore_drift(state_dir: Path, camera: str, monitor: DriftMonitor, model: str) -> bool:
-    """Go on where the last run ended; False if there is nothing to go on from, which is no fault."""
+    """Go on where the last run ended; False if there is nothing to go on from, which is no fault.
+
+    Of what was learned under another model only what the rail says is kept.
+    """
     path = state_dir / "drift" / f"{camera}.json"
     try:
         with path.open("rb") as file:
             saved = msgspec.json.decode(file.read(MAX_BYTES), type=_File)
-        if saved.model != model:
-            return False
         monitor.restore(saved.learned)
+        if saved.model != model:
+            monitor.change_model()
     except FileNotFoundError:
         return False
     except (OSError, ValueError, RecursionError) as fault:

@@ -21,6 +21,10 @@ SAFE_CROP = CropSpec((64, 64), 0.1)
 SAFE_THRESHOLDS = Thresholds(1.0, 1.0)
 
 
+Parts = tuple[NormalizerPart, Model | None]
+"""What changes together in a camera's pipeline."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class LoadedModel:
     """A model in memory; the bundle's bytes are let go. One session serves all cameras of the device."""
@@ -55,7 +59,7 @@ def load_proven(bundle: Bundle, threads: int = 1, variant: Variant = Variant.PAC
 
 def build_parts(
     layout: Layout, reference: Image, loaded: LoadedModel | None, raw: bool = False, stateless: bool = False
-) -> tuple[NormalizerPart, Model | None]:
+) -> Parts:
     """The two parts of a pipeline that change together with the model."""
     crop = loaded.manifest.crop if loaded else SAFE_CROP
     normalizer: NormalizerPart
@@ -66,9 +70,7 @@ def build_parts(
     return normalizer, bind_model(loaded, layout, normalizer.reference_crops) if loaded else None
 
 
-def rebuild_parts(
-    layout: Layout, reference: Image, loaded: LoadedModel | None, held: NormalizerPart
-) -> tuple[NormalizerPart, Model | None]:
+def rebuild_parts(layout: Layout, reference: Image, loaded: LoadedModel | None, held: NormalizerPart) -> Parts:
     """As `build_parts` for another model, on what a camera's normalizer knows already: no registration is lost.
 
     May be called in another thread while `held` works. Raises ModelFault if the model does not fit.

@@ -17,10 +17,13 @@ import cv2
 
 from edge_runtime.config import DeviceConfig
 from edge_runtime.daemon.bulletin import Bulletin
+from edge_runtime.daemon.candidacy import Candidacy
 from edge_runtime.daemon.deck import ModelDeck
+from edge_runtime.daemon.errand_runner import ErrandRunner
 from edge_runtime.daemon.notify import Notifier
 from edge_runtime.daemon.roster import Roster
 from edge_runtime.daemon.station import Station
+from edge_runtime.daemon.updates import AutoUpdate
 from edge_runtime.daemon.voice import Voice
 from edge_runtime.errors import BadConfig, EdgeError, ModelFault
 from edge_runtime.records import Event, Outcome
@@ -54,10 +57,13 @@ class DaemonParts:
     config: DeviceConfig
     roster: Roster
     deck: ModelDeck
+    candidacy: Candidacy
     voice: Voice
     notifier: Notifier
     reload: Callable[[], DeviceConfig]
     """Reads the configuration again. Raises BadConfig."""
+    errands: ErrandRunner = field(default_factory=ErrandRunner)
+    updates: AutoUpdate | None = None
     view_url: str = ""
     troubles: tuple[str, ...] = ()
     """What could not be set up (a busy port), for as long as this daemon runs."""
@@ -99,6 +105,7 @@ class Daemon:
     def turn(self) -> bool:
         """Once around: act on what waits, visit each camera, tell how it goes. True if there was a frame."""
         self.voice.attend(self)
+        self._attend_models()
         self.roster.mend()
         stations = tuple(self.roster.stations.values())
         worked = [self._visit(station, WAIT_S if len(stations) == 1 else 0.0) for station in stations]
@@ -107,12 +114,22 @@ class Daemon:
             self.parts.notifier.progress()
         return any(worked)
 
+    def _attend_models(self) -> None:
+        self.parts.errands.look()
+        if self.parts.updates is not None:
+            self.parts.updates.attend()
+        self.parts.candidacy.attend(tuple(self.roster.stations.values()), self.report)
+
     def change_model(self, change: Callable[[Sequence[Station]], object], reason: str) -> None:
         """Run `change` (a method of the deck) between two frames and tell what came of it."""
+        candidate = self.deck.store.candidate
         was = str(self.deck.id.version) if self.deck.id else "none"
         change(tuple(self.roster.stations.values()))
         now = str(self.deck.id.version) if self.deck.id else "none"
-        self.report("model", was, now, {"reason": reason, "name": self.deck.id.name if self.deck.id else "none"})
+        name = self.deck.id.name if self.deck.id else "none"
+        ended = {"phase": "rolled_back", "candidate": candidate.version} if candidate else {}
+        self.report("model", was, now, {"reason": reason, "name": name, **ended})
+        self.parts.candidacy.fell_back()
 
     def report(self, kind: str, was: str, now: str, detail: dict[str, str | float], camera: str = "") -> None:
         """Tell an event of the device itself."""
@@ -124,6 +141,7 @@ class Daemon:
     def open(self) -> None:
         cv2.setNumThreads(1)
         self.deck.open()
+        self.parts.candidacy.meet()
         if self.deck.trouble:
             self.report("model", "", self.deck.id.version if self.deck.id else "none", {"reason": self.deck.trouble})
         self.roster.mend()
@@ -142,8 +160,7 @@ class Daemon:
         try:
             outcome = station.visit(timeout_s)
         except ModelFault as fault:
-            found = fault.found
-            self.change_model(lambda stations: self.deck.fall_back(found, stations), found)
+            self._give_up(fault.found)
             return True
         except (EdgeError, cv2.error) as fault:
             if not station.fault:
@@ -162,10 +179,17 @@ class Daemon:
             self.voice.report_event(drifted.event())
         if outcome.scores is not None:
             self.deck.note_good_frame()
+        verdict = self.parts.candidacy.observe(station, outcome)
+        if verdict.fall_back:
+            self._give_up(verdict.reason)
         if not self._answered:
             self._answered = True
             log.info("first result %.2f s after the start of this run", self._clock() - self._began_s)
             self._bulletin.hurry()
+
+    def _give_up(self, reason: str) -> None:
+        """The model that runs is at fault: another one, between this frame and the next."""
+        self.change_model(lambda stations: self.deck.fall_back(reason, stations), reason)
 
     def _reread(self) -> DeviceConfig | None:
         self.parts.notifier.reloading()
@@ -181,6 +205,7 @@ class Daemon:
     def close(self) -> None:
         """Within a bounded time: cameras, then the last words, then what carries them."""
         self._bulletin.farewell()
+        self.parts.errands.stop()
         self.roster.close()
         for close in self.parts.closers:
             close()

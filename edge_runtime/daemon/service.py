@@ -11,16 +11,20 @@ from types import FrameType
 
 from edge_runtime.config import Environment, read_config, read_environment
 from edge_runtime.daemon.allocator import bound_allocator
-from edge_runtime.daemon.compose import build_daemon
+from edge_runtime.daemon.compose import DEVELOPMENT, build_daemon
 from edge_runtime.daemon.notify import Notifier
-from edge_runtime.daemon.run import Orders
+from edge_runtime.daemon.run import Daemon, Orders
 from edge_runtime.errors import EXIT_OK
 
 log = logging.getLogger(__name__)
 
 
-def serve(path: Path, environment: Environment | None = None, orders: Orders | None = None) -> int:
+def serve(
+    path: Path, environment: Environment | None = None, orders: Orders | None = None, development: bool = False
+) -> int:
     """Run until SIGTERM or SIGINT; SIGHUP reads the configuration again. Call it in the main thread.
+
+    `development`: unsigned bundles may run, which is said loudly. Never on a device in a store.
 
     Raises BadConfig if the first configuration is bad; a bad one later leaves the old one in charge.
     """
@@ -32,14 +36,20 @@ def serve(path: Path, environment: Environment | None = None, orders: Orders | N
     notifier = Notifier(environment.notify_socket)
     with ExitStack() as restored:
         _obey_signals(orders, restored)
+        before: Daemon | None = None
         while True:
+            if development:
+                log.warning("%s. Never use --development in a store", DEVELOPMENT)
             log.info("device %s/%s, %d camera(s), %s", config.site, config.id, len(config.cameras), config.path)
-            changed = build_daemon(config, environment).run(orders)
+            daemon = build_daemon(config, environment, development, before)
+            before = None
+            changed = daemon.run(orders)
             if changed is None:
                 notifier.stopping()
                 return EXIT_OK
-            config = changed
-            gc.collect()  # the old daemon is full of cycles and holds a model
+            config, before = changed, daemon
+            del daemon
+            gc.collect()  # the one before the last is full of cycles
 
 
 class _Priorities(logging.Formatter):

@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 
 from edge_runtime.config import CameraConfig
-from edge_runtime.daemon.models import LoadedModel, build_parts, thresholds_of
+from edge_runtime.daemon.models import LoadedModel, Parts, rebuild_parts, thresholds_of
 from edge_runtime.drift.monitor import DriftMonitor
 from edge_runtime.errors import EdgeError
 from edge_runtime.pipeline import Pipeline
@@ -137,12 +137,19 @@ class Station:
         except (EdgeError, cv2.error):
             return None
 
-    def use(self, loaded: LoadedModel | None) -> None:
-        """Change the model between two frames; None is safe mode. Raises ModelFault if it does not fit."""
+    def fit(self, loaded: LoadedModel | None) -> Parts:
+        """What `use` needs of a model; may be called in another thread, for it takes a while. Raises ModelFault."""
         parts = self.parts
-        parts.pipeline.replace(*build_parts(parts.layout, parts.reference, loaded))
-        parts.tracker.thresholds = thresholds_of(loaded)
-        parts.drift.reset()
+        return rebuild_parts(parts.layout, parts.reference, loaded, parts.pipeline.normalizer)
+
+    def use(self, loaded: LoadedModel | None, fitted: Parts | None = None) -> None:
+        """Change the model between two frames; None is safe mode. `fitted`: what `fit` gave for it.
+
+        The registration is held, the known states of the slots stay. Raises ModelFault if the model does not fit.
+        """
+        self.parts.pipeline.replace(*(fitted or self.fit(loaded)))
+        self.parts.tracker.thresholds = thresholds_of(loaded)
+        self.parts.drift.change_model()
 
     def _miss(self) -> Outcome | None:
         if self.age_s < self.lost_s or self._clock() - self._told_s < max(1.0, self.parts.config.interval_s):

@@ -66,6 +66,7 @@ class Clerk(Protocol):
     """Carries out the commands that wait (`desk.Desk`)."""
 
     def attend(self, daemon: Daemon) -> None: ...
+    def close(self) -> None: ...
 
 
 @dataclass(slots=True)
@@ -108,5 +109,7 @@ class BrokerVoice:
 
     def close(self) -> None:
         """Send what can still be sent, say goodbye."""
+        if self.clerk is not None:
+            self.clerk.close()
         self.uplink.stop(FLUSH_S)
         self.link.stop(FLUSH_S)

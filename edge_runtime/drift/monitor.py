@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from edge_runtime.drift.cause import Cause, cause_of
 from edge_runtime.drift.chain import Chain
 from edge_runtime.drift.detector import Direction, Saved
-from edge_runtime.drift.signals import NAMES, SIGNALS, signals_of
+from edge_runtime.drift.signals import NAMES, SIGNALS, Group, signals_of
 from edge_runtime.records import Event, Outcome
 
 FORMAT = "edge-drift/1"
@@ -140,6 +140,15 @@ class DriftMonitor:
         self._bucket.clear()
         self._bucket_from_s = None
         self._moved.clear()
+
+    def change_model(self) -> None:
+        """Another model answers from now on: what was learned of its answers does not count, what the rail says stays."""
+        for signal in SIGNALS:
+            if signal.group is Group.SLOT:
+                self._chains[signal.name].reset()
+                self._moved.pop(signal.name, None)
+        self._bucket.clear()
+        self._bucket_from_s = None
 
     def to_dict(self) -> dict[str, object]:
         """What was learned, for a JSON file. The open bucket is left out."""

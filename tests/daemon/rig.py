@@ -10,16 +10,22 @@ import cv2
 import numpy as np
 
 from edge_runtime.config import CameraConfig, DeviceConfig, ModelConfig, StorageConfig, TelemetryConfig, ViewConfig
+from edge_runtime.daemon.candidacy import Candidacy
 from edge_runtime.daemon.deck import ModelDeck
 from edge_runtime.daemon.health import BrokerLine
 from edge_runtime.daemon.models import LoadedModel, build_parts, thresholds_of
 from edge_runtime.daemon.notify import Notifier
 from edge_runtime.daemon.roster import Roster
 from edge_runtime.daemon.run import Daemon, DaemonParts
+from edge_runtime.daemon.sentry import Sentry
 from edge_runtime.daemon.station import Station, StationParts
+from edge_runtime.daemon.terms import Terms, read_terms
 from edge_runtime.drift.monitor import DriftMonitor
 from edge_runtime.errors import BadConfig, EdgeError
 from edge_runtime.layout import read_layout, write_layout
+from edge_runtime.lifecycle.clock import Instant
+from edge_runtime.lifecycle.guard import TrialSettings
+from edge_runtime.lifecycle.guard.settings import RuleSettings
 from edge_runtime.lifecycle.store import ModelStore
 from edge_runtime.normalize.reference import open_reference
 from edge_runtime.pipeline import Pipeline
@@ -139,16 +145,48 @@ class MemoryVoice:
         self.closed = True
 
 
+@dataclass
+class BootClock:
+    """The store's clock."""
+
+    boot: str
+    clock: MemoryClock
+
+    def now(self) -> Instant:
+        return Instant(self.boot, self.clock.now, 1.7e9 + self.clock.now)
+
+
+QUICK = TrialSettings(
+    least_s=30.0,
+    least_frames=4,
+    least_pairs=8,
+    rules=RuleSettings(frames=2, lasting_s=4.0, least_slots=2, max_infer_ms=10_000.0, timed_frames=3),
+)
+"""A guard that needs few frames of a shelf with four slots."""
+
+
 class Rig:
     """A daemon of `cameras` in a folder; bundles are made on the spot, oldest first (behaviours of tests.lifecycle)."""
 
-    def __init__(self, folder: Path, cameras: tuple[str, ...] = ("a",), bundles: tuple[str, ...] = ("good",)) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        cameras: tuple[str, ...] = ("a",),
+        bundles: tuple[str, ...] = ("good",),
+        terms: Terms = Terms(0.0, 30.0, 4),  # noqa: B008 - frozen
+        boot: str = "boot",
+    ) -> None:
+        """`terms`: of a new model; `boot`: names the device's boot, for a power cut is no crash of a model."""
         self.folder = folder
         self.clock = MemoryClock()
         self.voice = MemoryVoice()
         self.cameras: dict[str, MemoryCamera] = {}
-        self.store = ModelStore(folder / "state", self.make_bundles(bundles))
+        self.boot = BootClock(boot, self.clock)
+        self.store = ModelStore(folder / "state", self.make_bundles(bundles), self.boot)
         self.deck = ModelDeck(self.store, healthy_frames=3)
+        self.candidacy = Candidacy(
+            self.deck, lambda sha256: read_terms(folder / "state", sha256, terms), Sentry(QUICK), self.clock
+        )
         self.next_config: DeviceConfig | BadConfig = BadConfig("device.toml:3: nothing of use")
         configs = tuple(CameraConfig(name, f"memory-{name}", folder / name / "layout.json", 1.0) for name in cameras)
         for config in configs:
@@ -186,7 +224,14 @@ class Rig:
 
     def daemon(self, notifier: Notifier | None = None, troubles: tuple[str, ...] = ()) -> Daemon:
         parts = DaemonParts(
-            self.config, self.roster, self.deck, self.voice, notifier or Notifier(None), self.reload, troubles=troubles
+            self.config,
+            self.roster,
+            self.deck,
+            self.candidacy,
+            self.voice,
+            notifier or Notifier(None),
+            self.reload,
+            troubles=troubles,
         )
         return Daemon(parts, self.clock)
 

@@ -148,9 +148,11 @@ def test_three_crashes_in_a_row_fall_back_to_the_previous_model(tmp_path: Path) 
     assert any("starts within" in reason for reason in daemon.health().reasons)
 
 
-def test_starts_that_were_followed_by_good_frames_or_a_clean_stop_are_no_crashes(tmp_path: Path) -> None:
-    for clean in (True, False) * 4:
-        rig = Rig(tmp_path, ("a",), ("good", "good"))
+def test_starts_that_were_followed_by_a_clean_stop_or_by_good_frames_and_a_power_cut_are_no_crashes(
+    tmp_path: Path,
+) -> None:
+    for number, clean in enumerate((True, False) * 4):
+        rig = Rig(tmp_path, ("a",), ("good", "good"), boot=f"boot {number}")
         daemon = opened(rig)
         rig.turns(daemon, 1 if clean else 4, GOOD)
         if clean:
