@@ -73,6 +73,12 @@ class Floors:
         faults = [fault for path in self.paths if (fault := _fault_of(path))]
         return "; ".join([*faults, *([self._unwritten] if self._unwritten else [])])
 
+    @property
+    def unreadable(self) -> bool:
+        """Whether the disk refuses what may be a floor, and no whole copy says otherwise: a reason to wait."""
+        faults = [fault for path in self.paths if isinstance(fault := _outcome(path), OSError)]
+        return bool(faults) and not any(isinstance(_outcome(path), _Content) for path in self.paths)
+
     def raise_release(self, name: str, release: int) -> None:
         """Never below `release` of `name` again. A lower one changes nothing.
 
@@ -135,7 +141,10 @@ class Floors:
     def _replace(self, path: Path, floors: _Content) -> None:
         if not self._is_behind(path, floors):
             return
-        if _fault_of(path):
+        outcome = _outcome(path)
+        if isinstance(outcome, OSError):
+            raise outcome  # it may hold a higher floor than the other
+        if isinstance(outcome, Refused):
             self._files.rename(path, path.with_suffix(".json.corrupt"))
         beside = path.with_suffix(".json.new")
         self._files.write(beside, [_encode(floors)])
@@ -181,21 +190,23 @@ def _decode(path: Path) -> _Content | None:
         raise Refused(f"{path} is damaged: {fault}") from None
 
 
-def _load(path: Path) -> _Content | None:
+def _outcome(path: Path) -> _Content | Refused | OSError | None:
     try:
         return _decode(path)
-    except (Refused, OSError):
-        return None
+    except (Refused, OSError) as fault:
+        return fault
+
+
+def _load(path: Path) -> _Content | None:
+    outcome = _outcome(path)
+    return outcome if isinstance(outcome, _Content) else None
 
 
 def _fault_of(path: Path) -> str:
-    try:
-        _decode(path)
-    except Refused as fault:
-        return fault.found
-    except OSError as fault:
-        return f"{path} can not be read: {_words(fault)}"
-    return ""
+    outcome = _outcome(path)
+    if isinstance(outcome, Refused):
+        return outcome.found
+    return f"{path} can not be read: {_words(outcome)}" if isinstance(outcome, OSError) else ""
 
 
 def _words(fault: OSError) -> str:

@@ -7,9 +7,8 @@ import os
 import stat
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO
 
 from edge_runtime.errors import Refused, TryAgain, Unavailable
 from edge_runtime.lifecycle.trust.transport import Moved, NotThere, Stream
@@ -25,17 +24,17 @@ class FolderTransport:
 
     @contextmanager
     def open(self, path: str, within_s: float, first_byte: int = 0) -> Iterator[Stream]:
-        file = self._opened(path)
-        with file:
-            size = os.fstat(file.fileno()).st_size
-            if first_byte > size:
-                raise Moved(f"{path} ends before byte {first_byte}")
-            file.seek(first_byte)
-            yield Stream(first_byte, _pieces(file, path, time.monotonic() + within_s), size - first_byte)
-
-    def _opened(self, path: str) -> BinaryIO:
+        handle = self._opened(path)
         try:
-            handle = os.open(self._folder / path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+            size = _placed(handle, path, first_byte)
+            yield Stream(first_byte, _pieces(handle, path, time.monotonic() + within_s), size - first_byte)
+        finally:
+            with suppress(OSError):
+                os.close(handle)
+
+    def _opened(self, path: str) -> int:
+        try:
+            return os.open(self._folder / path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         except (FileNotFoundError, NotADirectoryError):
             if not self._folder.is_dir():
                 raise Unavailable(
@@ -44,16 +43,26 @@ class FolderTransport:
             raise NotThere(f"{self._folder} has no {path}", "Is this the folder that `repo init` made?") from None
         except OSError as fault:
             raise _told(path, fault) from None
-        if not stat.S_ISREG(os.fstat(handle).st_mode):
-            os.close(handle)
-            raise Refused(f"{path} of {self._folder} is not a file", "Copy the repository again")
-        return os.fdopen(handle, "rb", buffering=0)
 
 
-def _pieces(file: BinaryIO, path: str, deadline: float) -> Iterator[bytes]:
+def _placed(handle: int, path: str, first_byte: int) -> int:
+    """Stand at a byte of a plain file; its size."""
+    try:
+        status = os.fstat(handle)
+        if not stat.S_ISREG(status.st_mode):
+            raise Refused(f"{path} of the repository is not a file", "Copy the repository again")
+        if first_byte > status.st_size:
+            raise Moved(f"{path} ends before byte {first_byte}", "Try again")
+        os.lseek(handle, first_byte, os.SEEK_SET)
+    except OSError as fault:
+        raise _told(path, fault) from None
+    return status.st_size
+
+
+def _pieces(handle: int, path: str, deadline: float) -> Iterator[bytes]:
     while True:
         try:
-            piece = file.read(_BLOCK)
+            piece = os.read(handle, _BLOCK)
         except OSError as fault:
             raise _told(path, fault) from None
         if not piece:

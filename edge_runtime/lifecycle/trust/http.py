@@ -135,11 +135,11 @@ def _stream(line: _Line, answer: http.client.HTTPResponse, path: str, first_byte
     if answer.status in _ABSENT:
         raise NotThere(f"the repository has no {path} (status {answer.status})", _MEND)
     if answer.status == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
-        raise Moved(f"{path} ends before byte {first_byte}")
+        raise Moved(f"{path} ends before byte {first_byte}", _MEND)
     if answer.status == http.HTTPStatus.PARTIAL_CONTENT and first_byte:
         span = re.match(r"bytes +([0-9]{1,15})-", answer.getheader("Content-Range", ""))
         if span is None or int(span[1]) != first_byte:
-            raise Moved(f"{path} was asked for from byte {first_byte}, and comes from elsewhere")
+            raise Moved(f"{path} was asked for from byte {first_byte}, and comes from elsewhere", _MEND)
         return Stream(first_byte, line.pieces(answer), answer.length)
     if answer.status == http.HTTPStatus.OK:
         return Stream(0, line.pieces(answer), answer.length)

@@ -52,7 +52,10 @@ class KeptFile:
         self._files, self._max_bytes = files, max_bytes
 
     def load(self) -> Kept:
-        """What was kept; nothing if there is no file or it is damaged: `problem` then says so. Raises no error."""
+        """What was kept; nothing if there is no file or it is damaged: `problem` then says so.
+
+        Raises TryAgain if the disk does not give it: to go on without it would forget what it forbids.
+        """
         self.problem = ""
         try:
             with self.path.open("rb") as file:
@@ -61,7 +64,9 @@ class KeptFile:
         except FileNotFoundError:
             return Kept()
         except OSError as fault:
-            self.problem = f"{self.path} can not be read: {fault.strerror}"
+            raise TryAgain(
+                f"{self.path} can not be read: {fault.strerror}", "Look at the disk and its rights"
+            ) from None
         except Refused as fault:
             self.problem = f"{self.path} is damaged ({fault.found}); it is fetched again"
         return Kept()

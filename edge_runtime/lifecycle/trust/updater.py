@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -180,6 +180,8 @@ class Updater:
 
     def _reference_s(self) -> float:
         """The time by which expiry is judged. Raises TryAgain if the clock stands before what is known for sure."""
+        if self.floors.unreadable:
+            raise TryAgain(self.floors.problem, "Look at the disk and its rights")
         wall_s, floor_s = self._clock.now().wall_s, self.floors.time_s
         if wall_s < floor_s - self._ceilings.clock_slack_s:
             raise TryAgain(
@@ -233,7 +235,8 @@ class Updater:
         try:
             yield
         finally:
-            lock.__exit__(None, None, None)
+            with suppress(OSError):  # what was done is done
+                lock.__exit__(None, None, None)
 
 
 def _date(wall_s: float) -> str:
