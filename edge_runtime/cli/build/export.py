@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edge_runtime.cli.build.extra import require_build
+from edge_runtime.cli.build.writing import check_out, write_whole
 from edge_runtime.cli.output import add_json, add_verb, complain, emit, paint, say
 from edge_runtime.errors import EXIT_OK, Usage
 
@@ -47,12 +48,13 @@ def register(verbs: Verbs) -> None:
         "--samples", type=Path, metavar="DIR|NPZ", help="crops to compare on (default: those that ship)"
     )
     parser.add_argument("--tolerance", type=float, default=1e-3, help="largest error, of the source's largest answer")
-    parser.add_argument("--size", type=_size, metavar="WxH", help="crop size (scikit-learn: default 80x80)")
+    parser.add_argument("--size", type=crop_size, metavar="WxH", help="crop size (scikit-learn: default 80x80)")
     parser.add_argument(
         "--margin", type=float, default=0.2, help="shelf to see around the slot, as a share of it (0.2)"
     )
     _add_estimator(parser)
     _add_onnx(parser)
+    parser.add_argument("--force", action="store_true", help="replace what is there")
     add_json(parser)
     parser.set_defaults(act=_export)
 
@@ -92,9 +94,11 @@ def _export(args: argparse.Namespace) -> int:
     _check(args)
     exported = _from_onnx(args) if args.source.endswith(".onnx") else _from_estimator(args)
     from edge_runtime.workshop.export.parity import require_parity
+    from edge_runtime.workshop.export.receipt import encode_receipt, receipt_path
 
     require_parity(exported.receipt.parity)
-    exported.write(args.out)
+    write_whole(args.out, exported.raw)
+    write_whole(receipt_path(args.out), encode_receipt(exported.receipt))
     if args.json:
         import msgspec
 
@@ -109,6 +113,7 @@ def _check(args: argparse.Namespace) -> None:
         raise Usage(f"--out {args.out} does not end in .onnx", "Name the ONNX file to write")
     if Path(args.source).absolute() == args.out.absolute():
         raise Usage(f"--out {args.out} is the source itself", "Name another file")
+    check_out(args.out, args.force)
     if not 0.0 <= args.margin <= 1.0:
         raise Usage(
             f"--margin {args.margin:g}; a share from 0 to 1 was expected", "Give the margin of the training crops"
@@ -181,8 +186,8 @@ def _tell(path: Path, exported: Exported) -> None:
         complain(f"warning: {warning}")
 
 
-def _size(text: str) -> tuple[int, int]:
-    """`80x80`, or `80` for a square."""
+def crop_size(text: str) -> tuple[int, int]:
+    """`80x80`, or `80` for a square, as an argument."""
     found = re.fullmatch(r"(\d{1,4})(?:x(\d{1,4}))?", text)
     if not found:
         raise argparse.ArgumentTypeError(f"{text!r} is no size; 80x80 (width x height) was expected")

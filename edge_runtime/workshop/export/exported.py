@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from edge_runtime.errors import ModelFault, Refused, Unavailable
+from edge_runtime.errors import ModelFault, Refused
 from edge_runtime.inference.session import open_session
 from edge_runtime.manifest import Confidence, InputSpec, Manifest, OutputSpec, Thresholds
 from edge_runtime.workshop.export.interface import inputs_of, outputs_of
@@ -19,8 +18,6 @@ from edge_runtime.workshop.export.receipt import (
     Parity,
     Source,
     digest_of,
-    encode_receipt,
-    receipt_path,
 )
 from edge_runtime.workshop.export.samples import Samples
 
@@ -31,17 +28,6 @@ class Exported:
 
     raw: bytes
     receipt: ExportReceipt
-
-    def write(self, path: Path) -> None:
-        """The file and its receipt beside it, each in one step. Raises Unavailable if the folder can not be written."""
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            for target, body in ((path, self.raw), (receipt_path(path), encode_receipt(self.receipt))):
-                fresh = target.with_name(target.name + ".part")
-                fresh.write_bytes(body)
-                fresh.replace(target)
-        except OSError as fault:
-            raise Unavailable(f"{path} can not be written: {fault.strerror}", "Name another --out") from None
 
 
 def finish(
