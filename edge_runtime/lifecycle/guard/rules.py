@@ -17,7 +17,7 @@ from edge_runtime.lifecycle.guard.settings import RuleSettings
 from edge_runtime.lifecycle.guard.values import STAY, FrameEvidence, Verdict
 from edge_runtime.records import ANSWERS, State
 
-Breach = Callable[[FrameEvidence, RuleSettings], str]
+Breach = Callable[[FrameEvidence, float | None, RuleSettings], str]
 """What a frame breaches, in words; empty if it keeps the rule."""
 
 
@@ -31,12 +31,13 @@ class Rule:
     """One breach is enough."""
 
 
-def faulty(evidence: FrameEvidence, settings: RuleSettings) -> str:
+def faulty(evidence: FrameEvidence, against: float | None, settings: RuleSettings) -> str:
+    """The model itself failed: NaN, a wrong shape, an error of the runtime."""
     return evidence.fault
 
 
-def collapsed(evidence: FrameEvidence, settings: RuleSettings) -> str:
-    """Nearly all answers are one class, and the incumbent's are not."""
+def collapsed(evidence: FrameEvidence, against: float | None, settings: RuleSettings) -> str:
+    """Nearly all answers are one class, the incumbent's are not, and the witnesses of the disputes take its side."""
     theirs = sum(evidence.incumbent.get(state, 0) for state in ANSWERS)
     if min(evidence.answered, theirs) < settings.least_slots:
         return ""
@@ -44,10 +45,12 @@ def collapsed(evidence: FrameEvidence, settings: RuleSettings) -> str:
     mine, usual = evidence.states[top] / evidence.answered, evidence.incumbent.get(top, 0) / theirs
     if mine < settings.one_class or mine - usual < settings.class_gap:
         return ""
+    if against is not None and against < settings.class_witness:
+        return ""
     return f"{mine:.0%} of the answers are {top}, of the incumbent's {usual:.0%}"
 
 
-def silent(evidence: FrameEvidence, settings: RuleSettings) -> str:
+def silent(evidence: FrameEvidence, against: float | None, settings: RuleSettings) -> str:
     """Far more slots are `unknown` than the incumbent has."""
     theirs = sum(evidence.incumbent.values())
     if min(evidence.slots, theirs) < settings.least_slots:
@@ -73,14 +76,15 @@ class Streaks:
         self._settings = settings
         self._open: dict[tuple[str, str], tuple[int, float]] = {}
 
-    def judge(self, evidence: FrameEvidence, calm: bool) -> Verdict:
+    def judge(self, evidence: FrameEvidence, calm: bool, against: float | None = None) -> Verdict:
+        """One frame. `against`: mean testimony over this frame's disputes, None without any (`witnesses.testimony`)."""
         for rule in RULES:
             key = (evidence.camera, rule.name)
             if rule.excusable and not (calm and evidence.usable):
                 if evidence.usable:
                     self._open.pop(key, None)
                 continue
-            found = rule.breach(evidence, self._settings)
+            found = rule.breach(evidence, against, self._settings)
             if not found:
                 self._open.pop(key, None)
                 continue

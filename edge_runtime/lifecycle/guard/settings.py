@@ -17,8 +17,10 @@ class RuleSettings:
     """Share of one class among the answers from which a model may have collapsed ..."""
     class_gap: float = 0.30
     """... if the incumbent gives that class so much less."""
-    unknown_gap: float = 0.30
-    """More `unknown` than the incumbent, as a share of the slots."""
+    class_witness: float = 0.25
+    """Mean testimony in favour of the incumbent that this takes, where both ran: a bad incumbent's answers are varied too."""
+    unknown_gap: float = 0.50
+    """More `unknown` than the incumbent, as a share of the slots; less is judged by the disputes, which count abstaining."""
     max_infer_ms: float = 2_000.0
     """p95 of the inference time that the device has for one frame."""
     slower_than_incumbent: float = 1.0
@@ -32,11 +34,11 @@ class RuleSettings:
 class SenseSettings:
     """When a camera or its light counts as changing, and for how long."""
 
-    settle_s: float = 300.0
+    settle_s: float = 120.0
     """Nothing is held against a model for so long after camera or light moved."""
-    gain_step: float = 0.10
+    gain_step: float = 0.15
     """Change of the log gain against its recent mean that counts as a change of light."""
-    residual_step: float = 0.08
+    residual_step: float = 0.20
     """The same of the light match's residual."""
     sharpness_step: float = 0.25
     """Relative change of sharpness that counts as camera (knocked out of focus, dirt)."""
@@ -52,7 +54,7 @@ class LabelSettings:
     """Chance of ever falling back from a model that is exactly as bad as tolerated."""
     promise: float = 0.97
     """Accuracy that the incumbent's receipt promises."""
-    tolerance: float = 0.03
+    tolerance: float = 0.02
     """So much worse than promised is no reason to fall back."""
     noise: float = 0.05
     """Share of feedback that is itself wrong."""
@@ -62,18 +64,20 @@ class LabelSettings:
 
 @dataclass(frozen=True, slots=True)
 class DisputeSettings:
-    """Disagreements with the incumbent. See docs/adr/0010-guard.md."""
+    """Disagreements with the incumbent. See docs/adr/0010-guard.md for where the numbers come from."""
 
     alpha: float = 0.01
-    promise: float = 0.97
-    """Accuracy that the incumbent's receipt promises."""
-    tolerance: float = 0.03
-    worse: float = 0.20
+    """Chance of ever falling back from a model that is exactly as good as the incumbent."""
+    tolerated: float = 0.0
+    """Mean of what disputes may give against a model that need not go: 0 is as good as the incumbent."""
     settle_frames: int = 3
     """A disagreement counts once it has stood for so many comparisons without a change of pixels."""
-    kinship: float = 1.0
-    """How alike the errors on one slot are: 1 / (1 + kinship) is their correlation."""
-    least_disputes: int = 4
+    kinship: float = 20.0
+    """How alike the errors on one slot are over its looks: 1 / (1 + kinship) is their correlation."""
+    surest: float = 1.5
+    """The most that two models' confidences may say about who is right, in log odds."""
+    likeness: tuple[tuple[float, float], ...] = ((0.95, 3.0), (0.90, 1.5))
+    """From a correlation with the reference picture on: log odds that the slot is stocked."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,8 +8,9 @@ from edge_runtime.lifecycle.guard.disputes import DisputeTest
 from edge_runtime.lifecycle.guard.environment import Calm
 from edge_runtime.lifecycle.guard.labels import LabelTest
 from edge_runtime.lifecycle.guard.rules import Stopwatch, Streaks
-from edge_runtime.lifecycle.guard.settings import TrialSettings
+from edge_runtime.lifecycle.guard.settings import DisputeSettings, TrialSettings
 from edge_runtime.lifecycle.guard.values import STAY, Environment, Feedback, FrameEvidence, SlotPair, Verdict
+from edge_runtime.lifecycle.guard.witnesses import testimony
 
 
 class StandingWatch:
@@ -65,7 +66,7 @@ class StandingWatch:
 
     def _judge(self, evidence: FrameEvidence, steady: bool, pairs: Sequence[SlotPair]) -> Verdict:
         self.frames += steady and evidence.usable
-        verdict = self._streaks.judge(evidence, steady)
+        verdict = self._streaks.judge(evidence, steady, mean_testimony(pairs, self.settings.disputes))
         return verdict if verdict.fall_back else self._stopwatch.judge(evidence)
 
 
@@ -106,3 +107,9 @@ class TrialWatch(StandingWatch):
         self._pairs += len(pairs)
         self._disputes.take(pairs)
         return self._disputes.verdict()
+
+
+def mean_testimony(pairs: Sequence[SlotPair], settings: DisputeSettings) -> float | None:
+    """Over the slots on which the models give different answers; None if there are none."""
+    given = [testimony(pair, settings) for pair in pairs if pair.both_answer and pair.mine is not pair.theirs]
+    return sum(given) / len(given) if given else None

@@ -85,6 +85,12 @@ class SlotPair:
     def both_answer(self) -> bool:
         return self.mine in ANSWERS and self.theirs in ANSWERS
 
+    @property
+    def comparable(self) -> bool:
+        """At least one answers, and neither says that something stands in front."""
+        states = (self.mine, self.theirs)
+        return State.BLOCKED not in states and states != (State.UNKNOWN, State.UNKNOWN)
+
 
 @dataclass(frozen=True, slots=True)
 class Feedback:

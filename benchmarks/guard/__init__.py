@@ -1,0 +1,1 @@
+"""How good the guard is: simulated lives, real models over recorded store days, and the theory it rests on."""
