@@ -1,17 +1,20 @@
-"""`model list | show | verify`: the bundles on this device."""
+"""`model`: the verbs about models, and `model list`."""
 
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edge_runtime.cli.output import add_json, add_verb, complain, emit, paint, say, table
-from edge_runtime.errors import EXIT_OK, EXIT_PROBLEM, EdgeError, Unavailable
+from edge_runtime.cli import model_changes, model_files, model_place
+from edge_runtime.cli.bench import register_model_bench
+from edge_runtime.cli.output import add_json, add_verb, complain, emit, say, table
+from edge_runtime.errors import EXIT_OK, EXIT_PROBLEM, Unavailable
 
 if TYPE_CHECKING:
     from edge_runtime.cli.output import Verbs
-    from edge_runtime.manifest import Manifest
+    from edge_runtime.lifecycle.entries import Entry
+
+_COLOURS = {"current": "green", "trial": "yellow", "shadow": "yellow", "quarantined": "red", "damaged": "red"}
 
 
 def register(verbs: Verbs) -> None:
@@ -19,140 +22,60 @@ def register(verbs: Verbs) -> None:
     parser = add_verb(
         verbs,
         "model",
-        "list, show or verify model bundles",
-        "A bundle is one zip with one model version: the ONNX file, its manifest, golden answers and licence.",
-        "  edge-runtime model list\n  edge-runtime model verify shelf-occupancy-1.1.0.zip",
+        "the models of a device: list, install, activate, take back; and bundle files: show, verify, bench",
+        "A bundle is one zip with one model version: the ONNX file, its manifest, golden answers and licence.\n"
+        "On a device a model goes: installed -> proved -> beside the current one (shadow) -> in charge under watch\n"
+        "(trial) -> kept (current). A bad one gives way by itself, and is quarantined.",
+        "  edge-runtime model list --config device.toml\n"
+        "  edge-runtime model install shelf-occupancy --config device.toml\n"
+        "  edge-runtime model activate 1.1.0 --config device.toml\n"
+        "  edge-runtime model rollback --config device.toml\n"
+        "  edge-runtime model verify shelf-occupancy-1.1.0.zip",
     )
     kinds = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
     listing = add_verb(
         kinds,
         "list",
-        "the bundles that ship with the runtime and those of a device's store",
-        "Lists the bundles that ship with the runtime; with --state also those in a device's store.",
-        "  edge-runtime model list\n  edge-runtime model list --state /var/lib/edge-runtime --json",
+        "the models of a device: which runs, which is on trial, which may never run again, and why",
+        "Lists the bundles that ship with the runtime; with --config or --state also those in a device's store.",
+        "  edge-runtime model list\n  edge-runtime model list --config device.toml --json",
     )
-    listing.add_argument("--state", type=Path, metavar="DIR", help="the device's state folder")
+    model_place.add_device(listing)
     add_json(listing)
     listing.set_defaults(act=_list)
-    show = add_verb(
-        kinds,
-        "show",
-        "what a bundle's manifest says",
-        "Shows what a model wants, says, where it comes from, and what its export lost.",
-        "  edge-runtime model show shelf-occupancy-1.1.0.zip\n  edge-runtime model show --json",
-    )
-    show.add_argument("bundle", type=Path, nargs="?", help="default: the newest that is installed")
-    add_json(show)
-    show.set_defaults(act=_show)
-    verify = add_verb(
-        kinds,
-        "verify",
-        "check that bundles are whole and are what their manifests say",
-        "Checks members, sizes and digests of each bundle. Exit code 1 if any is refused.",
-        "  edge-runtime model verify *.zip",
-    )
-    verify.add_argument("bundles", type=Path, nargs="+", metavar="BUNDLE", help="bundle files")
-    add_json(verify)
-    verify.set_defaults(act=_verify)
+    model_changes.register(kinds)
+    model_files.register(kinds)
+    register_model_bench(kinds)
 
 
 def _list(args: argparse.Namespace) -> int:
-    import dataclasses
+    import msgspec
 
-    from edge_runtime.assets import factory_bundles
-    from edge_runtime.lifecycle.store import ModelStore
-
-    if args.state is not None and not (args.state / "models").is_dir():
-        raise Unavailable(
-            f"{args.state} holds no model store", "Name the state folder of a device: [storage] state_dir"
-        )
-    entries = ModelStore(args.state or Path(), factory_bundles()).list()
+    store = model_place.open_store(args)
+    entries = store.list()
     if not entries:
         raise Unavailable("no bundle is installed", "Install the runtime from its wheel, or build one: make bundle")
     if args.json:
         for entry in entries:
-            emit(dataclasses.asdict(entry))
+            emit(msgspec.to_builtins(entry))
     else:
-        rows = [
-            (e.name, e.version, e.status, "factory" if e.factory else "installed", e.sha256[:12], e.reason)
-            for e in entries
-        ]
-        say(table(("name", "version", "status", "from", "sha256", "reason"), rows))
-    return EXIT_PROBLEM if any(e.status in ("quarantined", "damaged") for e in entries) else EXIT_OK
+        rows = [_row(entry) for entry in entries]
+        say(table(("name", "version", "status", "from", "release", "runs", "sha256", "why"), rows, _COLOURS))
+        for problem in store.problems:
+            complain(problem)
+    return EXIT_PROBLEM if any(entry.status in ("quarantined", "damaged") for entry in entries) else EXIT_OK
 
 
-def _show(args: argparse.Namespace) -> int:
-    import msgspec
-
-    from edge_runtime.daemon.compose import default_bundle
-    from edge_runtime.lifecycle.bundle import read_manifest, sha256_of_file
-
-    path = args.bundle or default_bundle()
-    manifest = read_manifest(path)
-    sha256 = sha256_of_file(path)
-    if args.json:
-        emit({"path": str(path), "sha256": sha256} | msgspec.to_builtins(manifest))
-    else:
-        _say_manifest(path, sha256, manifest)
-    return EXIT_OK
-
-
-def _say_manifest(path: Path, sha256: str, manifest: Manifest) -> None:
-    width, height = manifest.input.size
-    say(paint(f"{manifest.name} {manifest.version}", "bold"))
-    rows = [
-        ("", manifest.description),
-        ("file", str(path)),
-        ("sha256", sha256),
-        ("licence", manifest.licence),
-        ("created", manifest.created),
-        ("task", manifest.task),
-        (
-            "takes",
-            f"{width}x{height} {manifest.input.colour} {manifest.input.dtype}, margin {manifest.input.margin:.0%}",
-        ),
-        ("compares", "with the reference crop" if manifest.input.reference else "nothing: the current crop alone"),
-        ("says", ", ".join(manifest.output.labels)),
-        ("answers from", f"{manifest.thresholds.answer:.0%} confidence"),
-        ("runtime", f">= {manifest.runtime[0]}, < {manifest.runtime[1]}"),
-        *((f"made by: {key}", str(value)) for key, value in sorted(manifest.provenance.items())),
-        *((f"receipt: {key}", f"{value:g}") for key, value in sorted(manifest.receipt.items())),
-    ]
-    width_of_key = max(len(key) for key, _ in rows)
-    for key, value in rows:
-        say(f"  {key.ljust(width_of_key)}  {value}")
-
-
-def _verify(args: argparse.Namespace) -> int:
-    from edge_runtime.lifecycle.bundle import verify_bundle
-
-    refused = 0
-    for path in args.bundles:
-        try:
-            report = verify_bundle(path)
-        except EdgeError as fault:
-            refused += 1
-            if args.json:
-                emit({"path": str(path), "ok": False, "error": str(fault)})
-            else:
-                complain(str(fault))
-            if len(args.bundles) == 1:
-                return fault.exit_code
-            continue
-        named = f"{report.id.name} {report.id.version}"
-        if args.json:
-            emit(
-                {
-                    "path": str(path),
-                    "ok": True,
-                    "error": "",
-                    "model": named,
-                    "sha256": report.id.sha256,
-                    "bytes": report.bytes,
-                }
-            )
-        else:
-            say(
-                f"{path}: {paint('whole', 'green')}, {named}, {report.bytes / 1e6:.2f} MB, sha256 {report.id.sha256[:16]}"
-            )
-    return EXIT_PROBLEM if refused else EXIT_OK
+def _row(entry: Entry) -> tuple[str, ...]:
+    release = str(entry.origin.release or "-")
+    runs = entry.proof.variant if entry.proof else "not proved here"
+    return (
+        entry.name,
+        entry.version,
+        entry.status,
+        entry.origin.kind,
+        release,
+        runs,
+        entry.sha256[:12],
+        entry.reason,
+    )

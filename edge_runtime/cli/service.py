@@ -31,6 +31,9 @@ def register(verbs: Verbs) -> None:
     run.add_argument(
         "--config", type=Path, metavar="FILE", help="device.toml; default: $EDGE_RUNTIME_CONFIG, ./device.toml"
     )
+    run.add_argument(
+        "--development", action="store_true", help="unsigned models may run: for a bench, never in a store"
+    )
     run.set_defaults(act=_run)
     status = add_verb(
         verbs,
@@ -51,7 +54,7 @@ def register(verbs: Verbs) -> None:
 def _run(args: argparse.Namespace) -> int:
     from edge_runtime.daemon.service import serve
 
-    return serve(_config_path(args.config))
+    return serve(_config_path(args.config), development=args.development)
 
 
 def _config_path(given: Path | None) -> Path:

@@ -162,9 +162,10 @@ class Stage:
             ),
             "utf-8",
         )
+        development = ["--development"] if self._bundle is not None else []  # a file that nobody has signed
         with (self.folder / "daemon.log").open("wb") as log_to:
             self._daemon = subprocess.Popen(
-                [sys.executable, "-m", "edge_runtime.cli", "run", "--config", str(config)],
+                [sys.executable, "-m", "edge_runtime.cli", "run", "--config", str(config), *development],
                 stdin=subprocess.DEVNULL,
                 stdout=log_to,
                 stderr=subprocess.STDOUT,

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -23,6 +23,8 @@ from edge_runtime.daemon.terms import Terms
 from edge_runtime.errors import EdgeError, ModelFault, Refused, TryAgain, Unavailable
 from edge_runtime.records import ModelId
 from edge_runtime.telemetry.messages import Scalar
+
+log = logging.getLogger(__name__)
 
 NICENESS = 10
 MAX_SAID_BYTES = 65_536
@@ -88,8 +90,10 @@ class Outcome(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return self.result
 
 
-def open_desk(place: Place) -> ModelDesk:
-    """The desk of a device, with everything real behind it. Opens nothing yet."""
+def open_desk(
+    place: Place, tell: Callable[[str], None] = log.info, progress: Callable[[int, int], None] | None = None
+) -> ModelDesk:
+    """The desk of a device, with everything real behind it. Opens nothing yet. `tell`, `progress`: as `ModelDesk`."""
     from edge_runtime.assets import factory_bundles
     from edge_runtime.daemon.proving import prove
     from edge_runtime.lifecycle.store import ModelStore
@@ -97,7 +101,7 @@ def open_desk(place: Place) -> ModelDesk:
     state_dir = Path(place.state_dir)
     store = ModelStore(state_dir, factory_bundles(place.name), allow_unsigned=place.development)
     proof = partial(prove, threads=place.threads)
-    return ModelDesk(store, state_dir, place.name, proof, lambda: open_source(place), place.repository)
+    return ModelDesk(store, state_dir, place.name, proof, lambda: open_source(place), place.repository, tell, progress)
 
 
 def open_source(place: Place) -> Source:

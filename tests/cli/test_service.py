@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from edge_runtime.lifecycle.origin import Origin
 from edge_runtime.lifecycle.store import ModelStore
 
 from .conftest import Run, Site
@@ -38,7 +39,7 @@ port = {port}
 def configured(folder: Path, site: Site, source: object = "", port: int = 0, more: str = "") -> Path:
     """A device with the site's model installed, looking at the site's full shelf."""
     store = ModelStore(folder / "state", ())
-    store.activate(store.install(site.bundle))
+    store.activate(store.install(site.bundle, Origin("repository", 1, "tests")))
     file = folder / "device.toml"
     file.write_text(CONFIG.format(source=source or site.full, layout=site.layout, port=port, more=more))
     return file

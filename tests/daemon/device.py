@@ -12,6 +12,7 @@ from pathlib import Path
 
 from edge_runtime.daemon.health import StatusRecord, read_status
 from edge_runtime.errors import EdgeError
+from edge_runtime.lifecycle.origin import Origin
 from edge_runtime.lifecycle.store import ModelStore
 from tests.camera.web_camera import WebCamera, jpeg
 from tests.daemon.rig import noisy, shelf_picture, write_shelf
@@ -62,9 +63,9 @@ class Device:
         write_shelf(self.folder / "shelf")
         self.camera.start()
         store = ModelStore(self.state_dir, [])
-        for version in ("1.0.0", "1.1.0"):
+        for release, version in enumerate(("1.0.0", "1.1.0"), start=1):
             bundle = make_bundle(self.folder / f"shelf-test-{version}.zip", version)
-            store.activate(store.install(bundle))
+            store.activate(store.install(bundle, Origin("repository", release, "tests")))
         return self
 
     def __exit__(self, *args: object) -> None:
