@@ -25,6 +25,11 @@ def crashed_starts(starts: Sequence[Start], now: Instant) -> tuple[Start, ...]:
     )
 
 
+FACTORY_REST_S = 3600.0
+"""After this a factory bundle that was barred for crashes is tried again, at a start: when even the factory's crash the
+models are hardly the cause, and a device must not need a person to come out of safe mode."""
+
+
 def judge_crashes(starts: Sequence[Start], sha256: str, trial: bool, now: Instant) -> Verdict:
     """Three crashes within ten minutes are enough; in a trial three at any distance.
 

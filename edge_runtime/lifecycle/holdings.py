@@ -36,7 +36,7 @@ class Holdings:
         return self._factory
 
     def installed(self) -> dict[str, Path]:
-        """Digest -> path, most recently installed first."""
+        """Digest -> path, most recently installed first. Raises OSError if the folder can not be listed."""
         found = []
         for path in self._folder.glob("*.zip"):
             with suppress(OSError):
@@ -84,15 +84,15 @@ class Holdings:
 
     def drop(self, digests: Collection[str]) -> None:
         """Remove installed bundles, as far as the disk lets: what stays is merely unused."""
-        for sha256, path in self.installed().items():
-            if sha256 in digests:
-                with suppress(OSError):
+        for sha256 in digests:
+            with suppress(OSError):
+                if _is_digest(sha256) and (path := self._folder / f"{sha256}.zip").exists():
                     self._files.remove(path)
 
     def _places(self, sha256: str) -> list[Path]:
         if not _is_digest(sha256):
             raise Refused(f"{sha256[:80]!r} is not a sha256 digest", "See `edge-runtime model list`")
-        places = [self._folder / f"{sha256}.zip"] if (self._folder / f"{sha256}.zip").exists() else []
+        places = [path for path in (self._folder / f"{sha256}.zip",) if _may_be_there(path)]
         places += [self.factory[sha256]] if sha256 in self.factory else []
         if not places:
             raise Unavailable(f"no bundle {sha256[:12]} on this device", "See `edge-runtime model list`")
@@ -101,6 +101,14 @@ class Holdings:
 
 def _is_digest(text: str) -> bool:
     return len(text) == 64 and set(text) <= set("0123456789abcdef")
+
+
+def _may_be_there(path: Path) -> bool:
+    """A disk that can not say is asked again when the file is read, and then gives the reason."""
+    try:
+        return path.exists()
+    except OSError:
+        return True
 
 
 def _read_as(path: Path, sha256: str) -> Bundle:

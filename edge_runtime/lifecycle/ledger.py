@@ -29,6 +29,8 @@ class Ledger:
         self._file = StateFile(self._folder / "state.json", files)
         self._copy = StateFile(state_dir / "model-state.json", files)
         self._memory: StoreState | None = None
+        self._until: Stamp | None = None
+        """The memory is only of a change that failed: it ends when the file is no longer the one of then."""
         self.degraded = ""
         """Why changes are held in memory only, or why the last one failed; empty while the disk takes them."""
         self._reading = self._set_aside = ""
@@ -48,8 +50,9 @@ class Ledger:
 
     def load(self) -> StoreState:
         """The state as it is now. Never raises: if neither copy can be read the store starts afresh."""
-        if self._memory is not None:
+        if self._memory is not None and self._until in (None, self.stamp()):
             return self._memory
+        self._memory = self._until = None
         self._reading = ""
         try:
             state = self._file.load()
@@ -63,30 +66,37 @@ class Ledger:
         """Replace the state by `change` of it and return the new one; the same state back means nothing to write.
 
         If the disk fails: with `insist` raise Unavailable or TryAgain, and nothing has changed for this process;
-        without, go on with the new state in memory until the disk takes a later one.
+        without, try once more, then go on with the new state in memory until the disk takes a later one.
         """
         try:
-            self._files.make_folder(self._folder)
-            with self._files.lock(self._folder / "state.lock", _LOCK_WAIT_S):
-                return self._replace(change)
+            try:
+                return self._locked(change)
+            except OSError:
+                if insist:
+                    raise
+                return self._locked(change)
         except OSError as fault:
             told = disk_fault(fault, self._folder)
             self.degraded = told.found
             if insist:
                 raise told from None
-            self._memory = change(self.load())
+            self._memory, self._until = change(self.load()), None
             return self._memory
 
     def mend(self) -> None:
         """Make both copies the same again after a kill between the two, or damage to one. As far as the disk lets."""
-        if not self._folder.is_dir():
-            return
-        with suppress(OSError), self._files.lock(self._folder / "state.lock", _LOCK_WAIT_S):
-            state = self.load()
-            if self._reading or self._memory is not None:
-                self._replace(lambda state: state)
-            elif state != StoreState():
-                self._write_copy(state)
+        with suppress(OSError):
+            if not self._folder.is_dir():
+                return
+            with self._files.lock(self._folder / "state.lock", _LOCK_WAIT_S):
+                self._mend()
+
+    def _mend(self) -> None:
+        state = self.load()
+        if self._reading or self._memory is not None:
+            self._replace(lambda state: state)
+        elif state != StoreState():
+            self._write_copy(state)
 
     def _second(self, trouble: str) -> StoreState:
         """What the second copy says; `trouble` is what was wrong with the first, empty if it is not there."""
@@ -102,6 +112,11 @@ class Ledger:
         self._reading = f"{trouble}; the model store starts afresh" if trouble else ""
         return StoreState()
 
+    def _locked(self, change: Change) -> StoreState:
+        self._files.make_folder(self._folder)
+        with self._files.lock(self._folder / "state.lock", _LOCK_WAIT_S):
+            return self._replace(change)
+
     def _replace(self, change: Change) -> StoreState:
         before = self.load()
         state = change(before)
@@ -113,9 +128,10 @@ class Ledger:
         try:
             self._file.save(state)
         except OSError:
-            self._memory = before  # what is on the disk now is not known for sure; this process goes on as it was
+            if self._memory is None:  # what is on the disk now is not known for sure; this process goes on as it was
+                self._memory, self._until = before, self.stamp()
             raise
-        self._memory, self.degraded = None, ""
+        self._memory, self._until, self.degraded = None, None, ""
         self._write_copy(state)
         return state
 

@@ -8,8 +8,8 @@ from edge_runtime.errors import EdgeError, Refused
 from edge_runtime.lifecycle import transitions
 from edge_runtime.lifecycle.bundle import Bundle
 from edge_runtime.lifecycle.chain import Chain
-from edge_runtime.lifecycle.clock import Instant
-from edge_runtime.lifecycle.crashes import judge_crashes
+from edge_runtime.lifecycle.clock import Instant, age_s
+from edge_runtime.lifecycle.crashes import FACTORY_REST_S, judge_crashes
 from edge_runtime.lifecycle.guard import STAY, Verdict
 from edge_runtime.lifecycle.holdings import Holdings
 from edge_runtime.lifecycle.state_file import StoreState
@@ -39,6 +39,7 @@ class Retreat:
 
     def started(self, state: StoreState, now: Instant) -> tuple[StoreState, Verdict]:
         """One more start of what runs, which gives way first if its starts ended in too many crashes."""
+        state = _rested(state, now)
         chain = self._chain.walk(state)
         head, verdict = next(chain, None), STAY
         if head is None:
@@ -52,7 +53,8 @@ class Retreat:
             state, verdict = structs.replace(state, starts=()), Verdict(False, reason)
         if verdict.fall_back:
             after = next(chain, None)
-            state, head = self._without(state, head, after, verdict.reason, bar=True, now=now), after
+            passing = head.sha256 in self._holdings.factory
+            state, head = self._without(state, head, after, verdict.reason, True, now, passing), after
         return (transitions.started(state, head.sha256, now) if head else state), verdict
 
     def without_lost(self, state: StoreState, now: Instant) -> StoreState:
@@ -75,7 +77,14 @@ class Retreat:
             return ModelId("", "", sha256)
 
     def _without(
-        self, state: StoreState, head: Bundle, after: Bundle | None, reason: str, bar: bool, now: Instant
+        self,
+        state: StoreState,
+        head: Bundle,
+        after: Bundle | None,
+        reason: str,
+        bar: bool,
+        now: Instant,
+        passing: bool = False,
     ) -> StoreState:
         """`head` gives way to `after`. A factory bundle is named only if the chain would not come to it by itself."""
         if state.candidate is not None and state.candidate.sha256 == head.sha256:
@@ -84,7 +93,7 @@ class Retreat:
             named = after.sha256 if after else ""
             pin = not (bar and named in self._holdings.factory)
             state = transitions.rolled_back(state, head.id, named, pin, reason, now)
-        return transitions.quarantined(state, head.id, reason, now) if bar else state
+        return transitions.quarantined(state, head.id, reason, now, passing) if bar else state
 
     def _aside(self, state: StoreState, sha256: str, reason: str, bar: bool, now: Instant) -> StoreState:
         """A digest that is not what runs: barred, or no candidate any more."""
@@ -93,3 +102,11 @@ class Retreat:
         if state.candidate is not None and state.candidate.sha256 == sha256:
             return transitions.withdrawn(state, reason, now)
         return state
+
+
+def _rested(state: StoreState, now: Instant) -> StoreState:
+    """Factory bundles that were barred for crashes a good while ago may run again."""
+    for sha256, record in state.quarantined.items():
+        if record.passing and age_s(record.at, now) > FACTORY_REST_S:
+            state = transitions.released(state, sha256)
+    return state

@@ -44,6 +44,8 @@ class Quarantined(msgspec.Struct, frozen=True):
     version: str
     reason: str
     at: Instant
+    passing: bool = False
+    """A factory bundle whose starts crashed: it is tried again after a while rather than never."""
 
 
 class Step(msgspec.Struct, frozen=True):

@@ -16,7 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Literal, Protocol
 
-from edge_runtime.errors import EdgeError, ModelFault, Refused
+from edge_runtime.errors import EdgeError, ModelFault, Refused, Unavailable
 from edge_runtime.lifecycle import transitions
 from edge_runtime.lifecycle.admission import Admission
 from edge_runtime.lifecycle.bundle import Bundle
@@ -117,8 +117,12 @@ class ModelStore:
         return self._floors.release(name)
 
     def list(self) -> tuple[Entry, ...]:
-        """Every bundle on the device and every quarantined digest, the one that runs first."""
-        return list_entries(self._ledger.load(), self._holdings, self._chain)
+        """Every bundle on the device and every quarantined digest, the one that runs first. Raises Unavailable if the
+        folder can not be read."""
+        try:
+            return list_entries(self._ledger.load(), self._holdings, self._chain)
+        except OSError as fault:
+            raise Unavailable(f"{self._folder} can not be read: {fault.strerror}", "Check the disk") from None
 
     def read(self, sha256: str) -> Bundle:
         """A bundle on this device, verified. Raises Unavailable if it is not here, Refused if it is damaged."""
@@ -300,9 +304,9 @@ class ModelStore:
         """Clear away the bundles staged longest ago, never `keep`. Only while no other install can run."""
         state = self._ledger.load()
         kept = {state.current, state.previous, state.candidate.sha256 if state.candidate else ""}
-        spare = [sha for sha in self._holdings.installed() if sha not in kept]
-        spare.sort(key=lambda sha: sha != keep)
-        self._holdings.drop(spare[MAX_STAGED:])
-        here = {*self._holdings.installed(), *self._holdings.factory}
-        with suppress(EdgeError):
+        with suppress(OSError, EdgeError):  # what stays is merely unused, and goes with the next install
+            spare = [sha256 for sha256 in self._holdings.installed() if sha256 not in kept]
+            spare.sort(key=lambda sha256: sha256 != keep)
+            self._holdings.drop(spare[MAX_STAGED:])
+            here = {*self._holdings.installed(), *self._holdings.factory, *kept}
             self._ledger.change(lambda state: transitions.forgotten(state, here), insist=True)

@@ -73,11 +73,11 @@ def rolled_back(state: StoreState, model: ModelId, after: str, pin: bool, reason
     return _noted(changed, model, "rolled_back", reason, at)
 
 
-def quarantined(state: StoreState, model: ModelId, reason: str, at: Instant) -> StoreState:
+def quarantined(state: StoreState, model: ModelId, reason: str, at: Instant, passing: bool = False) -> StoreState:
     """The digest of `model` may not run any more, in whatever role."""
     if state.candidate is not None and state.candidate.sha256 == model.sha256:
         state = withdrawn(state, reason, at)
-    record = Quarantined(model.name, model.version, reason, at)
+    record = Quarantined(model.name, model.version, reason, at, passing)
     return msgspec.structs.replace(
         state,
         quarantined={**state.quarantined, model.sha256: record},

@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from edge_runtime.errors import Refused, TryAgain
+from edge_runtime.errors import Refused, TryAgain, Unavailable
 from edge_runtime.lifecycle.files import DiskFiles
 from edge_runtime.lifecycle.floors import Floors
 from edge_runtime.lifecycle.origin import UNSIGNED, Origin
@@ -43,7 +43,11 @@ class Device:
         return self.store().commit(model.sha256)
 
     def running(self) -> str:
-        bundle = self.store().current()
+        return self.version(self.store())
+
+    @staticmethod
+    def version(store: ModelStore) -> str:
+        bundle = store.current()
         return bundle.manifest.version if bundle else "none"
 
     def statuses(self) -> dict[str, str]:
@@ -283,3 +287,26 @@ def test_what_was_measured_about_a_bundle_is_kept_with_it(device: Device) -> Non
     device.stage(1)
     assert device.store().proof_of(new.sha256) is not None
     assert device.running() == "1.0.0" and device.store().proof_of("0" * 64) is None
+
+
+def test_a_factory_model_that_crashed_is_tried_again_after_a_rest(device: Device) -> None:
+    for _ in range(4):
+        device.store().note_start()
+    assert device.running() == "none"
+    device.clock.advance(600)
+    device.store().note_start()
+    assert device.running() == "none"
+    device.clock.advance(3600)
+    assert not device.store().note_start().fall_back and device.running() == "1.0.0"
+
+
+def test_a_failed_change_is_no_memory_that_hides_what_another_process_does(device: Device) -> None:
+    device.deploy(1)
+    new, files = device.stage(2), FaultyFiles(5, "errno")
+    mine = device.store(files)
+    with pytest.raises(Unavailable):
+        mine.try_out(new)
+    assert Device.version(mine) == "1.1.0"
+    device.store().rollback("recalled", running=new.sha256)
+    device.store().note_proof("0" * 64, "model.onnx", "another change")
+    assert {entry.version for entry in mine.list() if entry.status == "quarantined"} == {"1.2.0"}
