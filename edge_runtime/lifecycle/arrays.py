@@ -21,6 +21,9 @@ MAX_ARRAYS = 64
 MAX_ARRAY_BYTES = 32 * 1024 * 1024
 """All arrays of one file together."""
 _MAX_HEADER = 4096
+_END_BYTES, _LOCATOR_BYTES = 22, 20
+_MAX_ENTRY_BYTES = 256
+"""Of the directory, for one array; numpy's own need about 80."""
 _HEADER = re.compile(
     rb"\{'descr': '([<|](?:b1|[iu][1248]|f[248]|[SU][0-9]{1,3}))', 'fortran_order': (False|True), 'shape': \(([0-9, ]{0,200})\), \} *\n"
 )
@@ -29,6 +32,7 @@ _MEND = "Write it with numpy.savez and pack the bundle again"
 
 def read_arrays(raw: bytes, name: str) -> dict[str, NDArray[Any]]:
     """Arrays of an .npz by name (numbers, booleans, short text; no objects). Raises Refused naming the file `name`."""
+    _check_end(raw, name)
     try:
         with zipfile.ZipFile(io.BytesIO(raw)) as archive:
             entries = archive.infolist()
@@ -36,6 +40,16 @@ def read_arrays(raw: bytes, name: str) -> dict[str, NDArray[Any]]:
             return {entry.filename[:-4]: _read_array(archive, entry, name) for entry in entries}
     except (zipfile.BadZipFile, zlib.error, ValueError, EOFError, NotImplementedError, RuntimeError) as fault:
         raise Refused(f"{name} is not a file of arrays: {fault}", _MEND) from None
+
+
+def _check_end(raw: bytes, name: str) -> None:
+    """The directory must be short before Python's reader makes an object of each of its entries."""
+    end = raw[-_END_BYTES:]
+    plain = len(end) == _END_BYTES and end[:4] == b"PK\x05\x06" and end[20:] == b"\0\0"
+    if not plain or raw[-_END_BYTES - _LOCATOR_BYTES : -_END_BYTES].startswith(b"PK\x06\x07"):
+        raise Refused(f"{name} is not a file of arrays: it has no plain end", _MEND)
+    if int.from_bytes(end[12:16], "little") > MAX_ARRAYS * _MAX_ENTRY_BYTES:
+        raise Refused(f"{name} lists more than {MAX_ARRAYS} arrays", _MEND)
 
 
 def _check_entries(entries: list[zipfile.ZipInfo], name: str) -> None:
@@ -53,19 +67,26 @@ def _check_entries(entries: list[zipfile.ZipInfo], name: str) -> None:
 
 
 def _read_array(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, name: str) -> NDArray[Any]:
-    with archive.open(entry) as member:
-        raw = member.read(entry.file_size)
     what = f"{name}: {entry.filename}"
-    if raw[:6] != b"\x93NUMPY" or raw[6:8] not in (b"\x01\x00", b"\x02\x00"):
+    with archive.open(entry) as member:
+        head = member.read(min(entry.file_size, _MAX_HEADER))
+        dtype, shape, in_columns, header_end = _header(head, what)
+        count = math.prod(shape)
+        if max(shape, default=0) > MAX_ARRAY_BYTES or count * dtype.itemsize != entry.file_size - header_end:
+            raise Refused(f"{what} has other bytes than its shape {shape} needs", _MEND)
+        raw = head + member.read(entry.file_size - len(head))
+    flat = np.frombuffer(raw, dtype, count=count, offset=header_end)
+    return flat.reshape(shape, order="F" if in_columns else "C")
+
+
+def _header(head: bytes, what: str) -> tuple[np.dtype[Any], tuple[int, ...], bool, int]:
+    """Type, shape, whether columns come first, and where the numbers begin: from an array's first bytes."""
+    if head[:6] != b"\x93NUMPY" or head[6:8] not in (b"\x01\x00", b"\x02\x00"):
         raise Refused(f"{what} is not an array", _MEND)
-    width = 2 if raw[6] == 1 else 4
-    header_end = 8 + width + int.from_bytes(raw[8 : 8 + width], "little")
-    header = _HEADER.fullmatch(raw[8 + width : header_end]) if header_end <= _MAX_HEADER else None
+    width = 2 if head[6] == 1 else 4
+    header_end = 8 + width + int.from_bytes(head[8 : 8 + width], "little")
+    header = _HEADER.fullmatch(head[8 + width : header_end]) if header_end <= _MAX_HEADER else None
     if header is None:
         raise Refused(f"{what} is not an array of plain numbers", _MEND)
-    dtype = np.dtype(header[1].decode())
     shape = tuple(int(side) for side in header[3].replace(b" ", b"").split(b",") if side)
-    if max(shape, default=0) > MAX_ARRAY_BYTES or math.prod(shape) * dtype.itemsize != len(raw) - header_end:
-        raise Refused(f"{what} has other bytes than its shape {shape} needs", _MEND)
-    flat = np.frombuffer(raw, dtype, count=math.prod(shape), offset=header_end)
-    return flat.reshape(shape, order="F" if header[2] == b"True" else "C")
+    return np.dtype(header[1].decode()), shape, header[2] == b"True", header_end

@@ -7,6 +7,7 @@ it works on this device the probe's.
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 import stat
 from collections.abc import Callable, Iterator
@@ -167,7 +168,9 @@ def _checked_members(file: BinaryIO, file_bytes: int) -> tuple[dict[str, Member]
     missing = sorted(set(LIMITS) - OPTIONAL - set(members))
     if missing:
         raise Refused(f"the bundle lacks {', '.join(missing)}", _MEND)
-    manifest = decode_manifest(read_member(file, members["manifest.json"]))
+    raw = read_member(file, members["manifest.json"])
+    _check_keys(raw)
+    manifest = decode_manifest(raw)
     stated, held = set(manifest.files), set(members) - {"manifest.json"}
     if stated != held:
         raise Refused(f"the manifest vouches for {sorted(stated)}, the bundle holds {sorted(held)}", _MEND)
@@ -176,6 +179,22 @@ def _checked_members(file: BinaryIO, file_bytes: int) -> tuple[dict[str, Member]
             raise Refused(f"{name} has {members[name].size} bytes, the manifest says {digest.bytes}", _MEND)
     _check_runtime(manifest)
     return members, manifest
+
+
+def _check_keys(raw: bytes) -> None:
+    """A key that stands twice means one thing to one reader and another to the next."""
+
+    def once(pairs: list[tuple[str, object]]) -> dict[str, object]:
+        keys = [key for key, _ in pairs]
+        if len(set(keys)) != len(keys):
+            twice = next(key for key in keys if keys.count(key) > 1)
+            raise Refused(f"manifest.json names {twice[:80]!r} twice", _MEND)
+        return dict(pairs)
+
+    try:
+        json.loads(raw, object_pairs_hook=once)
+    except (ValueError, RecursionError) as fault:
+        raise Refused(f"manifest.json is not JSON: {fault}", _MEND) from None
 
 
 def _verified(file: BinaryIO, member: Member, manifest: Manifest) -> bytes:

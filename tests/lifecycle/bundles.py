@@ -73,13 +73,13 @@ def digest_of(raw: bytes) -> FileDigest:
 
 
 def zip_bytes(parts: Mapping[str, bytes]) -> bytes:
-    """A zip as the packer writes it: deflated, fixed times, no extras."""
+    """A zip as the packer writes it: stored, fixed times, no extras."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
         for member, raw in parts.items():
             info = zipfile.ZipInfo(member, (1980, 1, 1, 0, 0, 0))
             info.external_attr = 0o100644 << 16
-            archive.writestr(info, raw, zipfile.ZIP_DEFLATED)
+            archive.writestr(info, raw)
     return buffer.getvalue()
 
 
