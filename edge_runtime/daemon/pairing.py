@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edge_runtime.lifecycle.guard import SlotPair
-from edge_runtime.records import ANSWERS, Image, SlotReading
+from edge_runtime.records import Image, SlotReading
 from edge_runtime.shelf.witness import Looks, looks
 
 SAME = 0.85
@@ -41,10 +42,10 @@ class Pairing:
     ) -> tuple[SlotPair, ...]:
         """As `pair`, from the looks of the crops, (slots, LOOK) float32."""
         alike = np.einsum("ij,ij->i", seen, self._kept)
-        known = self._kept.any(axis=1)
-        fresh = ~known | ((alike < SAME) & (not moved))
+        unknown = np.logical_not(self._kept.any(axis=1))
+        fresh: NDArray[np.bool_] = unknown if moved else np.logical_or(unknown, alike < SAME)
         likeness = np.einsum("ij,ij->i", seen, self._reference)
-        told = seen.any(axis=1) & self._reference.any(axis=1)
+        told = np.logical_and(seen.any(axis=1), self._reference.any(axis=1))
         pairs = tuple(
             SlotPair(
                 self._camera,
@@ -54,27 +55,18 @@ class Pairing:
                 a.confidence,
                 b.confidence,
                 float(new),
-                float(near) if sure else None,
+                near if sure else None,
             )
-            for a, b, new, near, sure in zip(mine, theirs, fresh, likeness, told, strict=True)
+            for a, b, new, near, sure in zip(
+                mine, theirs, fresh.tolist(), likeness.tolist(), told.tolist(), strict=True
+            )
         )
         answered = np.array([pair.comparable for pair in pairs], np.bool_) & seen.any(axis=1)
         self._follow(seen, answered & (fresh | moved), answered & ~fresh)
         return pairs
 
-    def _follow(self, seen: Looks, fresh: np.ndarray, same: np.ndarray) -> None:  # type: ignore[type-arg]
+    def _follow(self, seen: Looks, fresh: NDArray[np.bool_], same: NDArray[np.bool_]) -> None:
         self._kept[fresh] = seen[fresh]
         mixed = (1.0 - FOLLOW) * self._kept[same] + FOLLOW * seen[same]
         lengths = np.linalg.norm(mixed, axis=1, keepdims=True)
         self._kept[same] = mixed / np.maximum(lengths, 1e-6)
-
-
-def counted(readings: Sequence[SlotReading]) -> dict[str, int]:
-    """Readings by state."""
-    counts: dict[str, int] = {}
-    for reading in readings:
-        counts[reading.state] = counts.get(reading.state, 0) + 1
-    return counts
-
-
-__all__ = ["ANSWERS", "Pairing", "counted"]
