@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from edge_runtime.cli.build import export, features, pack, quantize
+from edge_runtime.cli.build import export, features, pack, quantize, validate
 from edge_runtime.cli.output import add_verb
 
 if TYPE_CHECKING:
@@ -23,5 +23,5 @@ def register(verbs: Verbs) -> None:
         "  edge-runtime build export crops.onnx --out shelf.onnx --labels stocked,low,empty,blocked",
     )
     kinds = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
-    for verb in (features, export, quantize, pack):
+    for verb in (features, export, quantize, validate, pack):
         verb.register(kinds)

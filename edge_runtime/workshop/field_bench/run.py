@@ -80,7 +80,7 @@ def run_bench(
 ) -> Benched:
     """Read every frame of every shelf with every contender. Raises what `open_reference` and a failing model raise."""
     truths = truths_of(shelves)
-    sheets = {contender.name: _Sheet.blank(len(truths), len(truths.frames)) for contender in contenders}
+    sheets = {contender.name: Sheet.blank(len(truths), len(truths.frames)) for contender in contenders}
     unread: dict[int, str] = {}
     number = 0
     by_frame = np.split(np.argsort(truths.frame, kind="stable"), np.cumsum(np.bincount(truths.frame))[:-1])
@@ -103,13 +103,13 @@ def run_bench(
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Sheet:
+class Sheet:
     """A `Said` that is being written, one frame at a time."""
 
     said: Said
 
     @classmethod
-    def blank(cls, rows: int, frames: int) -> _Sheet:
+    def blank(cls, rows: int, frames: int) -> Sheet:
         """Nothing read yet: all unknown."""
         return cls(
             Said(

@@ -53,6 +53,32 @@ def before_after(rows: Sequence[Row]) -> str:
     return _drawing(WIDTH, height, "Balanced accuracy before and after, per condition", parts)
 
 
+def difference_plot(rows: Sequence[tuple[str, Interval]], limit: float, label: str) -> str:
+    """One line a name: a difference in shares with its 95 % interval, around nothing; in red beyond -`limit` points."""
+    ends = [100 * abs(v) for _, figure in rows for v in _values(figure)]
+    reach = min(20.0, max(1.0, 2 * limit, *(math.ceil(v) for v in ends))) if ends else 1.0
+    axis = Axis(-reach, reach, _NAMES + 24, WIDTH - _FIGURES)
+    height = LINE * (len(rows) + 2)
+    step = 0.5 if reach <= 2 else 1.0 if reach <= 5 else 5.0
+    parts = [
+        _line(axis.at(v), LINE, axis.at(v), height - LINE, "grid")
+        + _text(axis.at(v), LINE - 6, f"{v:+g}" if v else "0", "tick mid")
+        for v in axis.ticks(step)
+    ]
+    parts.append(_line(axis.at(0), LINE, axis.at(0), height - LINE, "whisker raw"))
+    parts.append(_line(axis.at(-limit), LINE, axis.at(-limit), height - LINE, "ideal"))
+    for number, (name, figure) in enumerate(rows):
+        y = LINE * (number + 1.5)
+        kind = "bad" if 100 * figure.value < -limit else "ours"
+        parts.append(_text(axis.start - 12, y + 4, name, "tick end"))
+        parts.append(_whisker(figure, axis, y, kind))
+        parts.append(_circle(axis.at(100 * figure.value), y, 4.5, f"dot {kind}", f"{name}: {100 * figure.value:+.2f}"))
+        parts.append(
+            _text(axis.end + 14, y + 4, f"{100 * figure.value:+.2f}", f"tick {'badtext' if kind == 'bad' else ''}")
+        )
+    return _drawing(WIDTH, height, label, parts)
+
+
 def severity_plot(curves: Mapping[str, Sequence[tuple[int, float]]]) -> str:
     """Named curves (class of the style sheet: label) over severity, shares 0..1."""
     least = min((v for points in curves.values() for _, v in points if not math.isnan(v)), default=0.9)

@@ -1,0 +1,140 @@
+"""A whole validation: datasets judged, costs, marks; and the record of it."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+from edge_runtime.manifest import Manifest
+from edge_runtime.workshop.field import dataset_digest
+from edge_runtime.workshop.field_bench.dataset import BenchShelf, read_bench
+from edge_runtime.workshop.field_bench.run import Progress
+from edge_runtime.workshop.validation.figures import Judged, Line, judge
+from edge_runtime.workshop.validation.gate import Mark, Wanted, weigh
+from edge_runtime.workshop.validation.pair import Subject, run_pair
+from edge_runtime.workshop.validation.record import DatasetNote, MarkNote, ValidationRecord
+
+TOOLS = ("onnxruntime", "numpy", "opencv-python-headless")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DatasetOutcome:
+    """One dataset."""
+
+    name: str
+    path: Path
+    shelves: tuple[BenchShelf, ...]
+    frames: int
+    slots: int
+    judged: Judged
+    unread: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Outcome:
+    """Everything that a validation found."""
+
+    manifest: Manifest
+    models: Mapping[str, bytes]
+    """`packed`, and `float` if there are two files."""
+    datasets: tuple[DatasetOutcome, ...]
+    cost: Mapping[str, float]
+    marks: tuple[Mark, ...]
+
+    @property
+    def passed(self) -> bool:
+        return all(mark.met for mark in self.marks)
+
+    @property
+    def named(self) -> str:
+        return f"{self.manifest.name} {self.manifest.version}"
+
+
+def validate_dataset(
+    path: Path, subject: Subject, shelves: int | None = None, progress: Progress | None = None
+) -> DatasetOutcome:
+    """Raises what `read_bench` and `run_pair` raise."""
+    read = read_bench(path, shelves)
+    paired = run_pair(read, subject, progress)
+    name = path.resolve().name
+    return DatasetOutcome(name, path, read, len(paired.truths.frames), len(paired.truths), judge(paired), paired.unread)
+
+
+def conclude(
+    manifest: Manifest,
+    models: Mapping[str, bytes],
+    datasets: Sequence[DatasetOutcome],
+    cost: Mapping[str, float],
+    gate: Sequence[Wanted],
+) -> Outcome:
+    """Hold everything against the gate. Marks of `int8` are left out where there is one file only."""
+    asked = [wanted for wanted in gate if "float" in models or wanted.section != "int8"]
+    figures = {one.name: one.judged.figures for one in datasets}
+    cells = {
+        one.name: {
+            (line.condition, line.severity): (100 * line.packed.value, -100 * line.delta.value)
+            for line in one.judged.lines
+        }
+        for one in datasets
+    }
+    machine = {name: value for name, value in cost.items() if name in ("p95_ms", "peak_mb", "file_mb", "speedup")}
+    machine |= {name: math.nan for name in ("p95_ms", "peak_mb", "file_mb", "speedup") if name not in machine}
+    return Outcome(manifest, models, tuple(datasets), cost, weigh(asked, figures, cells, machine))
+
+
+def record_of(outcome: Outcome) -> ValidationRecord:
+    """For `--json` and for `build pack --validation`."""
+    models = outcome.models
+    return ValidationRecord(
+        "model-validation/1",
+        outcome.named,
+        hashlib.sha256(models["packed"]).hexdigest(),
+        hashlib.sha256(models["float"]).hexdigest() if "float" in models else None,
+        {name: _number(value) for name, value in outcome.cost.items()},
+        tuple(_note(one) for one in outcome.datasets),
+        tuple(
+            MarkNote(m.wanted.mark, _number(m.found), f"{m.wanted.relation} {m.wanted.limit:g}", m.where, m.met)
+            for m in outcome.marks
+        ),
+        outcome.passed,
+        {name: version(name) for name in TOOLS},
+    )
+
+
+def _note(one: DatasetOutcome) -> DatasetNote:
+    return DatasetNote(
+        one.name,
+        dataset_digest((one.path,)),
+        len(one.shelves),
+        one.frames,
+        one.slots,
+        {name: _number(value) for name, value in one.judged.figures.items()},
+        tuple(_row(line) for line in (*one.judged.pooled, *one.judged.lines)),
+        one.unread,
+    )
+
+
+def _row(line: Line) -> dict[str, str | int | float | None]:
+    return {
+        "condition": line.condition,
+        "severity": line.severity,
+        "slots": line.slots,
+        "float_percent": _number(100 * line.float32.value),
+        "packed_percent": _number(100 * line.packed.value),
+        "delta_points": _number(100 * line.delta.value),
+        "delta_low": _number(100 * line.delta.low),
+        "delta_high": _number(100 * line.delta.high),
+        "agreement_percent": _number(100 * line.agreement),
+        "changed": line.changed,
+        "coverage_percent": _number(100 * line.coverage),
+        "answered_percent": _number(100 * line.answered),
+        "ece_percent": _number(100 * line.calibration_error),
+    }
+
+
+def _number(value: float) -> float | None:
+    return round(value, 4) + 0.0 if math.isfinite(value) else None
