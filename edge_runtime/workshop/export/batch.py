@@ -44,9 +44,16 @@ def freed(model: onnx.ModelProto) -> onnx.ModelProto:
         if entry.type.tensor_type.shape.dim:
             entry.type.tensor_type.shape.dim[0].dim_param = ROWS
     del free.graph.value_info[:]
+    constants = weights | {
+        node.output[0]: attribute.t
+        for node in free.graph.node
+        if node.op_type == "Constant"
+        for attribute in node.attribute
+        if attribute.name == "value"
+    }
     for node in free.graph.node:
-        if node.op_type == "Reshape" and node.input[1] in weights:
-            _keep_rows(weights[node.input[1]], rows)
+        if node.op_type == "Reshape" and node.input[1] in constants:
+            _keep_rows(constants[node.input[1]], rows)
     return free
 
 
