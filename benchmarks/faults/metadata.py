@@ -33,11 +33,11 @@ METADATA = (
 )
 
 
-def campaign(quick: bool) -> Iterable[Row]:
-    """Rows of faults 6 and 9."""
+def campaign(quick: bool, stride: int = QUICK_STRIDE) -> Iterable[Row]:
+    """Rows of faults 6 and 9. Quick is every `stride`-th byte and length."""
     with tempfile.TemporaryDirectory(dir=memory_disk()) as folder:
         scene = make_scene(Path(folder))
-        stride = QUICK_STRIDE if quick else 1
+        stride = stride if quick else 1
         for pattern in METADATA:
             yield _offered(scene, Path(folder), pattern, stride)
         yield _stored(scene, Path(folder), stride)

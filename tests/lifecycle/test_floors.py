@@ -129,8 +129,8 @@ def test_the_file_stays_small(tmp_path: Path) -> None:
     assert Floors(tmp_path).release("shelf") == 10**6 and Floors(tmp_path).release("m3") == 0
 
 
-@settings(max_examples=60, deadline=None)
-@given(st.lists(st.tuples(st.sampled_from("ab"), st.integers(0, 50), st.sampled_from([0, 1, 2])), max_size=12))
+@settings(max_examples=20, deadline=None)
+@given(st.lists(st.tuples(st.sampled_from("ab"), st.integers(0, 50), st.sampled_from([0, 1, 2])), max_size=8))
 def test_it_never_sinks(tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[str, int, int]]) -> None:
     """Whatever is raised, and whichever one copy is destroyed between two raises."""
     state = tmp_path_factory.mktemp("laws")

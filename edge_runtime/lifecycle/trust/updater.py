@@ -188,7 +188,7 @@ class Updater:
                 f"the clock says {_date(wall_s)}, and it is at least {_date(floor_s)}; nothing is installed by a wrong clock",
                 "Set the clock (`timedatectl set-ntp true`)",
             )
-        return max(wall_s, floor_s)
+        return min(max(wall_s, floor_s), _LAST_S)
 
     def _require_newest_root(self, version: int) -> None:
         floor = self.floors.root(self._anchor)
