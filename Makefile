@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 BENCH ?= var/bench
 FIELD ?= ../shared/data/field-dev
 
-.PHONY: help demo test check wheel-test bundle field-bench clean
+.PHONY: help demo test check wheel-test bundle field-bench faults clean
 help:                ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:[^#]*##/ --/'
 
@@ -40,6 +40,9 @@ field-bench: $(VENV)/.ready ## before and after on held-out shelves, rendered on
 	$(BIN)/edge-runtime field-bench $(BENCH)/$$set_name --baselines --report $(BENCH)/heldout.html
 	@if [ -d "$(FIELD)" ]; then $(BIN)/edge-runtime field-bench "$(FIELD)" --baselines --report $(BENCH)/field.html; \
 		else echo "$(FIELD) is not there: skipped. Name another field dataset with FIELD=..."; fi
+
+faults: $(VENV)/.ready ## every fault campaign and its table in docs/faults.md (an hour); QUICK=1 takes a sample of each
+	@$(BIN)/python -m benchmarks.faults $(if $(QUICK),--quick)
 
 clean:               ## forget the virtual environment and caches
 	@rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis dist build
