@@ -155,6 +155,11 @@ class LiveCamera:
             self._taken = frame.sequence if frame else 0
             return frame
 
+    def has_newer(self, after_sequence: int) -> bool:
+        """Whether `newest` would give a frame at once; takes none."""
+        with self._changed:
+            return self._has(after_sequence)
+
     def health(self) -> CameraHealth:
         """How the camera fares now. A source that hangs shows as stalled, although nobody has noticed it yet."""
         with self._changed:

@@ -12,7 +12,7 @@ from edge_runtime.errors import EXIT_OK, EXIT_PROBLEM, Unavailable, Usage
 
 if TYPE_CHECKING:
     from edge_runtime.cli.output import Verbs
-    from edge_runtime.daemon.health import CameraLine, StatusRecord
+    from edge_runtime.daemon.health import CameraLine, CandidateLine, ModelLine, StatusRecord
 
 STALE_S = 60.0
 """The daemon writes every ten seconds; one that has not for this long does not run, or hangs."""
@@ -108,13 +108,26 @@ def _say(record: StatusRecord, age_s: float) -> None:
     for reason in record.reasons:
         say(f"  {reason}")
     model, broker = record.model, record.broker
-    say(f"model   {f'{model.name} {model.version}' if model else 'none: safe mode, every slot is unknown'}")
+    say(f"model   {_model(model) if model else 'none: safe mode, every slot is unknown'}")
+    if record.candidate is not None:
+        say(f"        {_candidate(record.candidate)}")
     waits = f", {broker.spool.events} events wait" if broker.spool and broker.spool.events else ""
     say(f"broker  {broker.state}{waits}{f': {broker.problem}' if broker.problem else ''}")
     if record.view:
         say(f"view    {record.view}")
     for camera in record.cameras:
         _say_camera(camera)
+
+
+def _model(model: ModelLine) -> str:
+    release = f", release {model.release}" if model.release else ""
+    return f"{model.name} {model.version} ({model.variant}, from {model.origin}{release}): {model.phase}"
+
+
+def _candidate(line: CandidateLine) -> str:
+    agreed = "" if line.agreement is None else f", {line.agreement:.1%} of {line.slots} slots as the other model"
+    left = f", {line.left_s:.0f} s left at least" if line.left_s else ""
+    return f"{line.name} {line.version}: {line.phase}, {line.said}, {line.frames} frames{agreed}{left}"
 
 
 def _say_camera(camera: CameraLine) -> None:

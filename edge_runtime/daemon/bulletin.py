@@ -11,8 +11,10 @@ import msgspec
 
 from edge_runtime.config import DeviceConfig, shown_url
 from edge_runtime.daemon import health as account
+from edge_runtime.daemon.candidacy import Candidacy
 from edge_runtime.daemon.deck import ModelDeck
 from edge_runtime.daemon.memory import save_drift
+from edge_runtime.daemon.model_account import candidate_line, model_health, model_line
 from edge_runtime.daemon.notify import Notifier
 from edge_runtime.daemon.roster import Roster
 from edge_runtime.daemon.voice import Voice
@@ -34,6 +36,7 @@ class Bulletin:
         config: DeviceConfig,
         roster: Roster,
         deck: ModelDeck,
+        candidacy: Candidacy,
         voice: Voice,
         notifier: Notifier,
         view_url: str,
@@ -45,6 +48,7 @@ class Bulletin:
         self._state_dir = config.storage.state_dir
         self._roster = roster
         self._deck = deck
+        self._candidacy = candidacy
         self._voice = voice
         self._notifier = notifier
         self._view_url = view_url
@@ -66,7 +70,9 @@ class Bulletin:
         reasons += [*self._deck.troubles, self._disk_trouble, *self._troubles(), *self._voice.troubles()]
         told = tuple(reason for reason in reasons if reason)
         starting = any(camera.state == "starting" for camera in cameras.values())
-        return Health("degraded" if told else "starting" if starting else "ok", told, self._deck.id, cameras)
+        state = "degraded" if told else "starting" if starting else "ok"
+        models = model_health(model_line(self._deck, self._candidacy), candidate_line(self._candidacy))
+        return Health(state, told, self._deck.id, cameras, models)
 
     def hurry(self) -> None:
         """Something has just changed: the next `issue` does not wait for its second."""
@@ -79,8 +85,8 @@ class Bulletin:
             return
         self._health_s = now
         before, self._health = self._health, self.health()
-        changed = (before.state, before.reasons) != (self._health.state, self._health.reasons)
-        if changed:
+        changed = _gist(before) != _gist(self._health)
+        if (before.state, before.reasons) != (self._health.state, self._health.reasons):
             log.info("%s%s", self._health.state, "".join(f"; {reason}" for reason in self._health.reasons))
             self._notifier.status("; ".join((self._health.state, *self._health.reasons)))
         self._voice.report_health(self._health)
@@ -118,6 +124,8 @@ class Bulletin:
             self._voice.broker(),
             self._view_url,
             (*(account.camera_line(station) for station in self._roster.stations.values()), *broken),
+            model_line(self._deck, self._candidacy),
+            candidate_line(self._candidacy),
         )
 
     def _write(self, record: account.StatusRecord) -> None:
@@ -134,3 +142,9 @@ class Bulletin:
                 save_drift(self._state_dir, name, station.parts.drift, model)
             except OSError as fault:
                 log.warning("what drift learned about camera %s can not be kept: %s", name, fault.strerror)
+
+
+def _gist(health: Health) -> tuple[object, ...]:
+    """What the status file follows at once."""
+    models = health.models
+    return health.state, health.reasons, health.model, models.phase, models.candidate_version, models.candidate_phase

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from edge_runtime.daemon.background import Background, Done
-from edge_runtime.daemon.companion import Companion, CompanionReport
 from edge_runtime.daemon.deck import ModelDeck, Ready
+from edge_runtime.daemon.models import LoadedModel, Parts
 from edge_runtime.daemon.sentry import Sentry
+from edge_runtime.daemon.shadow import Shadow, ShadowReport
 from edge_runtime.daemon.station import Station
 from edge_runtime.daemon.terms import Terms
 from edge_runtime.errors import EdgeError
@@ -44,7 +45,7 @@ class Standing:
 
     candidate: Candidate
     said: str
-    report: CompanionReport | None
+    report: ShadowReport | None
     frames: int
     """Under watch in the trial."""
     left_s: float
@@ -60,7 +61,7 @@ class Candidacy:
         terms_of: Callable[[str], Terms],
         sentry: Sentry | None = None,
         clock: Callable[[], float] = time.monotonic,
-        beside: Companion | None = None,
+        beside: Shadow | None = None,
     ) -> None:
         """`terms_of`: the terms on which a digest was let in; `sentry`, `beside`: those of the last configuration."""
         self._deck = deck
@@ -70,7 +71,8 @@ class Candidacy:
         self.sentry = sentry or Sentry()
         self.beside = beside
         """The candidate in its shadow run, or in a trial the model before."""
-        self._candidate: Candidate | None = None
+        self.candidate: Candidate | None = None
+        """As the store had it at the last look."""
         self._phase_s = self._look_s = self._wait_s = float("-inf")
         self._asked = True
         """The store must be read: something may have changed."""
@@ -79,7 +81,7 @@ class Candidacy:
         """The cameras are others than before (a start, a reload): what was fitted to them is of no use."""
         self._asked = True
         if self.beside is not None:
-            self.beside = Companion(self.beside.loaded)
+            self.beside = self._shadow(self.beside.loaded)
 
     def attend(self, stations: Sequence[Station], tell: Tell) -> None:
         """Between two frames: notice, take over, judge."""
@@ -93,12 +95,13 @@ class Candidacy:
         if self._asked and not self._loader.key:
             self._asked = False
             self._look(stations, tell)
-        if self._candidate is not None and now >= self._wait_s:
-            self._judge(self._candidate, tell)
+        if self.candidate is not None and now >= self._wait_s:
+            self._judge(self.candidate, tell)
 
     def observe(self, station: Station, outcome: Outcome) -> Verdict:
         """After each frame: what the one beside says of it, and what the guard makes of both."""
-        beside = self.beside.look(station, outcome) if self.beside is not None else None
+        late = station.waits
+        beside = self.beside.look(station, outcome, late) if self.beside is not None else None
         known = beside if self.sentry.trial is not None else None  # an unproven model is no judge of the current one
         return self.sentry.observe(outcome, station.parts.drift.report().cause, known)
 
@@ -110,7 +113,7 @@ class Candidacy:
 
     def standing(self) -> Standing | None:
         """For people; None if no model is on its way in."""
-        candidate = self._candidate
+        candidate = self.candidate
         if candidate is None:
             return None
         terms, gone_s = self._terms_of(candidate.sha256), self._clock() - self._phase_s
@@ -128,7 +131,7 @@ class Candidacy:
         store, deck = self._deck.store, self._deck
         wanted = deck.guarded(store.current, None)
         candidate = store.candidate
-        if candidate != self._candidate:
+        if candidate != self.candidate:
             self._enter(candidate, tell)
         if wanted is None or wanted.sha256 != deck.running:
             self._fetch_in(wanted, stations, tell)
@@ -139,7 +142,7 @@ class Candidacy:
 
     def _enter(self, candidate: Candidate | None, tell: Tell) -> None:
         """The candidate is another one, in another phase, or none any more."""
-        before, self._candidate, self._phase_s = self._candidate, candidate, self._clock()
+        before, self.candidate, self._phase_s = self.candidate, candidate, self._clock()
         if candidate is not None and candidate.phase == "shadow":
             self._told(tell, candidate, "shadow", candidate.reason)
         elif (
@@ -196,14 +199,14 @@ class Candidacy:
             reason = done.fault.found if done.fault else ""
             log.warning("model %s does not load: %s", done.key[:12], reason)
             deck.guarded(lambda: store.rollback(reason, running=done.key), None)
-            if self._candidate is not None and self._candidate.sha256 == done.key:
-                self._told(tell, self._candidate, "rolled_back", reason)
+            if self.candidate is not None and self.candidate.sha256 == done.key:
+                self._told(tell, self.candidate, "rolled_back", reason)
             return
         wanted = deck.guarded(store.current, None)
         if wanted is not None and wanted.sha256 == done.key != deck.running:
             self._take(done.result, stations, tell)
         elif done.key != deck.running and store.candidate is not None:
-            self.beside = Companion(done.result.loaded, done.result.fitted)
+            self.beside = self._shadow(done.result.loaded, done.result.fitted)
             self._phase_s = self._clock()
 
     def _take(self, ready: Ready, stations: Sequence[Station], tell: Tell) -> None:
@@ -217,7 +220,12 @@ class Candidacy:
             return
         self._begin_trial(candidate)
         if before is not None:
-            self.beside = Companion(before)
+            self.beside = self._shadow(before)
+
+    def _shadow(self, loaded: LoadedModel, fitted: Mapping[str, Parts] | None = None) -> Shadow:
+        """CPU time is that of all threads where the model has several."""
+        cpu_clock = time.thread_time if self._deck.threads == 1 else time.process_time
+        return Shadow(loaded, fitted, cpu_clock=cpu_clock)
 
     def _begin_trial(self, candidate: Candidate) -> None:
         if self.sentry.trial is None:

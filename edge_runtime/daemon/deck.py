@@ -11,6 +11,7 @@ from edge_runtime.daemon.models import LoadedModel, Parts, load_proven
 from edge_runtime.errors import EdgeError, ModelFault
 from edge_runtime.lifecycle.bundle import Bundle, Variant
 from edge_runtime.lifecycle.guard import STAY, Verdict
+from edge_runtime.lifecycle.origin import Origin
 from edge_runtime.lifecycle.state_file import Candidate, Proof
 from edge_runtime.records import ModelId
 
@@ -32,6 +33,8 @@ class BundleStore(Protocol):
     def candidate(self) -> Candidate | None: ...
 
     def changed(self) -> bool: ...
+    def origin_of(self, sha256: str) -> Origin: ...
+    def floor_of(self, name: str) -> int: ...
     def current(self) -> Bundle | None:
         """The bundle to run; None is safe mode."""
         ...
@@ -86,7 +89,7 @@ class ModelDeck:
         load: Callable[[Bundle, int, Variant], LoadedModel] = load_proven,
     ) -> None:
         self.store = store
-        self._threads = threads
+        self.threads = threads
         self._healthy_frames = healthy_frames
         self._load = load
         self._good = 0
@@ -120,7 +123,7 @@ class ModelDeck:
     def loader(self, bundle: Bundle) -> Callable[[], LoadedModel]:
         """What loads a bundle, in the variant that its proof chose. May be called in another thread; raises ModelFault."""
         variant = self._variant(bundle.sha256)
-        return lambda: self._load(bundle, self._threads, variant)
+        return lambda: self._load(bundle, self.threads, variant)
 
     def take_over(self, ready: Ready, users: Iterable[ModelUser]) -> LoadedModel | None:
         """Let another model run from the next frame on; the one that ran stays in memory as the spare.

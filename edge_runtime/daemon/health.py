@@ -32,9 +32,45 @@ class Line(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ModelLine(Line, frozen=True):
+    """The model that runs."""
+
     name: str
     version: str
     sha256: str
+    phase: str = "committed"
+    """`committed`, or `trial`."""
+    variant: str = ""
+    """Which file of the bundle: what was measured to be best on this device."""
+    origin: str = ""
+    """`repository`, `factory` or `unsigned`."""
+    release: int = 0
+    """Of the repository; 0 if it came from none."""
+    floor: int = 0
+    """The least release of this model that may still be installed."""
+
+
+class CandidateLine(Line, frozen=True):
+    """The model that is on its way in."""
+
+    name: str
+    version: str
+    sha256: str
+    phase: str
+    """`shadow` or `trial`."""
+    reason: str = ""
+    """Who wanted it, or why it came so far."""
+    said: str = ""
+    """What it is doing, or waits for."""
+    left_s: float = 0.0
+    """Of this phase, at least."""
+    frames: int = 0
+    """Judged in the trial, or compared in the shadow run."""
+    slots: int = 0
+    """Answered by it and by the current model."""
+    agreement: float | None = None
+    """Share of those on which the two agree."""
+    evidence: dict[str, float | str] = {}
+    """Of the guard, in the trial."""
 
 
 class SlotLine(Line, frozen=True):
@@ -110,6 +146,7 @@ class StatusRecord(Line, frozen=True):
     view: str
     """Address of the local page; empty without one."""
     cameras: tuple[CameraLine, ...]
+    candidate: CandidateLine | None = None
 
 
 def write_status(state_dir: Path, record: StatusRecord) -> None:
@@ -160,9 +197,10 @@ def status_record(
     broker: BrokerLine,
     view: str,
     cameras: tuple[CameraLine, ...],
+    model: ModelLine | None = None,
+    candidate: CandidateLine | None = None,
 ) -> StatusRecord:
     """The whole account of this process, as of now."""
-    model = health.model
     return StatusRecord(
         format="edge-status/1",
         site=config.site,
@@ -175,7 +213,8 @@ def status_record(
         started_at=started_at,
         written_at=time.time(),
         uptime_s=round(uptime_s, 1),
-        model=ModelLine(model.name, model.version, model.sha256) if model else None,
+        model=model,
+        candidate=candidate,
         broker=broker,
         view=view,
         cameras=cameras,

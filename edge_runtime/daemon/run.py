@@ -83,7 +83,15 @@ class Daemon:
         self._answered = False
         self._config_trouble = ""
         self._bulletin = Bulletin(
-            parts.config, parts.roster, parts.deck, parts.voice, parts.notifier, parts.view_url, self._troubles, clock
+            parts.config,
+            parts.roster,
+            parts.deck,
+            parts.candidacy,
+            parts.voice,
+            parts.notifier,
+            parts.view_url,
+            self._troubles,
+            clock,
         )
 
     def run(self, orders: Orders) -> DeviceConfig | None:

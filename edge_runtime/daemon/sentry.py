@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 
-from edge_runtime.daemon.companion import Comparison
+from edge_runtime.daemon.shadow import Comparison
 from edge_runtime.drift.cause import Cause
 from edge_runtime.lifecycle.guard import (
     STAY,

@@ -59,6 +59,7 @@ class Camera(Protocol):
     def start(self) -> None: ...
     def stop(self, timeout_s: float = ...) -> bool: ...
     def newest(self, timeout_s: float, after_sequence: int = ...) -> Frame | None: ...
+    def has_newer(self, after_sequence: int) -> bool: ...
     def health(self) -> CameraReport: ...
 
 
@@ -107,6 +108,11 @@ class Station:
     def idle_s(self) -> float:
         """Since this station last concluded anything, a missing frame included."""
         return self._clock() - max(self._last_s, self._told_s)
+
+    @property
+    def waits(self) -> bool:
+        """Whether the camera has a newer frame already."""
+        return self.parts.camera.has_newer(self._sequence)
 
     @property
     def slot_states(self) -> tuple[State, ...]:

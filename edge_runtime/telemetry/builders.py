@@ -33,6 +33,20 @@ class CameraHealth:
 
 
 @dataclass(frozen=True, slots=True)
+class ModelHealth:
+    """How the models are: the one that runs, and the one that is on its way in (empty if none is)."""
+
+    phase: str = ""
+    """`committed` or `trial`; empty in safe mode."""
+    variant: str = ""
+    candidate: str = ""
+    candidate_version: str = ""
+    candidate_phase: str = ""
+    agreement: float | None = None
+    """Of the two, over the slots that both answered."""
+
+
+@dataclass(frozen=True, slots=True)
 class Health:
     """How the device is, as the daemon sees it."""
 
@@ -41,6 +55,7 @@ class Health:
     reasons: tuple[str, ...] = ()
     model: ModelId | None = None
     cameras: Mapping[str, CameraHealth] = field(default_factory=dict)
+    models: ModelHealth = ModelHealth()
 
 
 class HeadFields(TypedDict):
@@ -115,7 +130,16 @@ def status(stamp: Stamp, at: float, seq: int, health: Health, uptime_s: float, c
         name: m.CameraStatus(c.state, clipped(c.reason), measured(c.last_frame_at, 3))
         for name, c in health.cameras.items()
     }
-    model = m.ModelRef(health.model.name, health.model.version, health.model.sha256) if health.model else None
+    model, models = None, health.models
+    if health.model is not None:
+        model = m.ModelRef(
+            health.model.name, health.model.version, health.model.sha256, models.phase, clipped(models.variant, 40)
+        )
+    candidate = None
+    if models.candidate:
+        candidate = m.CandidateRef(
+            models.candidate, models.candidate_version, models.candidate_phase, measured(models.agreement, 4)
+        )
     return m.Status(
         **stamp.head(at),
         seq=seq,
@@ -123,6 +147,7 @@ def status(stamp: Stamp, at: float, seq: int, health: Health, uptime_s: float, c
         reasons=tuple(clipped(reason) for reason in health.reasons[:16]),
         uptime_s=rounded(uptime_s, 0),
         model=model,
+        candidate=candidate,
         cameras=cameras,
         spool=spool_status(counts),
     )

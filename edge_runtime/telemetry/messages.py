@@ -43,6 +43,21 @@ class ModelRef(Part, frozen=True):
     name: str
     version: str
     sha256: str
+    phase: str = ""
+    """`committed` or `trial`."""
+    variant: str = ""
+    """Which file of the bundle runs."""
+
+
+class CandidateRef(Part, frozen=True):
+    """A model on its way in."""
+
+    name: str
+    version: str
+    phase: str
+    """`shadow` or `trial`."""
+    agreement: float | None = None
+    """With the other model, over the slots that both answered."""
 
 
 class Availability(Head, frozen=True, tag="edge/availability/1", kw_only=True):
@@ -99,6 +114,7 @@ class Status(Head, frozen=True, tag="edge/status/1", kw_only=True):
     reasons: tuple[str, ...] = ()
     uptime_s: float = 0.0
     model: ModelRef | None = None
+    candidate: CandidateRef | None = None
     cameras: dict[str, CameraStatus] = {}
     spool: SpoolStatus | None = None
 

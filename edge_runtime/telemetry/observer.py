@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -117,7 +117,11 @@ class Telemetry:
     def report_health(self, health: Health) -> None:
         """Say the status if it changed or a heartbeat is due; call it about once a second, frames or not."""
         self._health = health
-        gist = (health.state, health.reasons, health.model, {n: (c.state, c.reason) for n, c in health.cameras.items()})
+        models = replace(
+            health.models, agreement=None
+        )  # it changes with every frame, and is said with what else changes
+        cameras = {n: (c.state, c.reason) for n, c in health.cameras.items()}
+        gist = (health.state, health.reasons, health.model, models, cameras)
         if self._due(self._status_said, gist, 0.0):
             uptime_s = self._monotonic() - self._began_s
             spool = self._outlet.counts().spool

@@ -101,6 +101,9 @@ class MemoryCamera:
     def newest(self, timeout_s: float, after_sequence: int = 0) -> Frame | None:
         return self.frame if self.frame and self.frame.sequence > after_sequence else None
 
+    def has_newer(self, after_sequence: int) -> bool:
+        return self.newest(0.0, after_sequence) is not None
+
     def health(self) -> Report:
         return self.report
 

@@ -1,0 +1,59 @@
+"""What the device says of its models: which runs and why, and what is on its way in."""
+
+from __future__ import annotations
+
+from edge_runtime.daemon.candidacy import Candidacy
+from edge_runtime.daemon.deck import ModelDeck
+from edge_runtime.daemon.health import CandidateLine, ModelLine
+from edge_runtime.telemetry.builders import ModelHealth
+
+
+def model_line(deck: ModelDeck, candidacy: Candidacy) -> ModelLine | None:
+    """None in safe mode."""
+    loaded, store = deck.loaded, deck.store
+    if loaded is None:
+        return None
+    origin, candidate = store.origin_of(loaded.id.sha256), candidacy.candidate
+    return ModelLine(
+        loaded.id.name,
+        loaded.id.version,
+        loaded.id.sha256,
+        "trial" if candidate is not None and candidate.sha256 == loaded.id.sha256 else "committed",
+        loaded.variant.value,
+        origin.kind,
+        origin.release,
+        store.floor_of(loaded.id.name),
+    )
+
+
+def candidate_line(candidacy: Candidacy) -> CandidateLine | None:
+    """None if no model is on its way in."""
+    standing = candidacy.standing()
+    if standing is None:
+        return None
+    candidate, report, trial = standing.candidate, standing.report, candidacy.sentry.trial
+    return CandidateLine(
+        candidate.name,
+        candidate.version,
+        candidate.sha256,
+        candidate.phase,
+        candidate.reason,
+        standing.said,
+        round(standing.left_s, 1),
+        standing.frames or (report.frames if report else 0),
+        report.slots if report else 0,
+        round(report.agreement, 4) if report and report.agreement is not None else None,
+        trial.describe() if trial is not None and candidate.phase == "trial" else {},
+    )
+
+
+def model_health(model: ModelLine | None, candidate: CandidateLine | None) -> ModelHealth:
+    """The same in short, for the broker."""
+    return ModelHealth(
+        model.phase if model else "",
+        model.variant if model else "",
+        candidate.name if candidate else "",
+        candidate.version if candidate else "",
+        candidate.phase if candidate else "",
+        candidate.agreement if candidate else None,
+    )
