@@ -19,7 +19,7 @@ from edge_runtime.workshop.export.columns import columns_in_order
 from edge_runtime.workshop.export.exported import Exported, device_scores, feeds_of, finish
 from edge_runtime.workshop.export.graph_file import IR_VERSIONS, GraphFile, read_graph
 from edge_runtime.workshop.export.interface import Declared, input_spec, inputs_of, outputs_of, pick_output
-from edge_runtime.workshop.export.parity import compare
+from edge_runtime.workshop.export.parity import compare, require_finite
 from edge_runtime.workshop.export.receipt import Parity, Source
 from edge_runtime.workshop.export.samples import Samples
 from edge_runtime.workshop.export.slim import slimmed
@@ -55,12 +55,13 @@ def export_classifier(
     if not wishes.free_batch:
         require_free((*fed, scores))
     crops = samples.resized(spec.size)
-    before = run_apart(found.raw, feeds_of(spec, crops), _rows(inputs))[scores.name]
+    before = np.asarray(run_apart(found.raw, feeds_of(spec, crops), _rows(inputs))[scores.name], np.float32)
+    require_finite(before)
     columns = columns_in_order(labels, before.shape[1] if before.ndim == 2 else 0)
     output = OutputSpec(scores.name, _kind(before), columns)
     raw, repairs = _repaired(found, wishes, keep=scores.name)
     _prove_free(raw, spec, crops, scores.name, tolerance, before)
-    parity = compare(np.asarray(before, np.float32), device_scores(raw, spec, output, crops), samples.name, tolerance)
+    parity = compare(before, device_scores(raw, spec, output, crops), samples.name, tolerance)
     return finish(
         raw,
         source=source_of(path, found),
@@ -127,7 +128,7 @@ def _rows(inputs: tuple[object, ...]) -> int:
     return min((rows for rows in fixed if isinstance(rows, int)), default=DEVICE_ROWS)
 
 
-def _kind(scores: NDArray[np.generic]) -> Literal["logits", "probabilities"]:
+def _kind(scores: NDArray[np.float32]) -> Literal["logits", "probabilities"]:
     rows = np.asarray(scores, np.float64)
     sums = np.abs(rows.sum(1) - 1.0).max() if len(rows) else np.inf
     return "probabilities" if sums <= SUMS_TO_ONE and (rows >= 0).all() else "logits"
@@ -169,11 +170,11 @@ def _copy(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def _prove_free(
-    raw: bytes, spec: InputSpec, crops: Samples, output: str, tolerance: float, before: NDArray[np.generic]
+    raw: bytes, spec: InputSpec, crops: Samples, output: str, tolerance: float, before: NDArray[np.float32]
 ) -> None:
     """1 and 3 rows at a time must give the same answers: else rows are mixed, or the axis is not free in truth."""
     few = Samples(crops.name, crops.current[:6], crops.reference[:6])
-    expected = np.asarray(before[: len(few)], np.float32)
+    expected = before[: len(few)]
     for rows in (1, 3):
         answers = run_apart(raw, feeds_of(spec, few), rows).get(output)
         if answers is None or answers.shape != expected.shape:

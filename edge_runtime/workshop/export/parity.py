@@ -16,16 +16,22 @@ Scores = NDArray[np.floating]
 
 def compare(source: Scores, output: Scores, samples: str, tolerance: float = TOLERANCE) -> Parity:
     """Largest error and agreement of two (n, ...) answers over the same rows; the tolerance grows with the source."""
-    if not np.isfinite(source).all():
-        rows = int((~np.isfinite(source.reshape(len(source), -1))).any(1).sum())
-        raise Refused(
-            f"the source itself answers NaN or infinity for {rows} of {len(source)} crops", "Mend the model first"
-        )
+    require_finite(source)
     allowed = tolerance * max(1.0, float(np.abs(source).max()))
     error = float(np.abs(source.astype(np.float64) - output).max())
     flat = source.reshape(len(source), -1), output.reshape(len(output), -1)
     agreement = float(np.mean(flat[0].argmax(1) == flat[1].argmax(1)))
     return Parity(samples, len(source), float(f"{error:.3g}"), agreement, float(f"{allowed:.3g}"))
+
+
+def require_finite(source: Scores) -> None:
+    """Raise Refused if the source answers with anything but numbers."""
+    wrong = ~np.isfinite(source.reshape(len(source), -1)).all(1)
+    if wrong.any():
+        raise Refused(
+            f"the source itself answers NaN or infinity for {int(wrong.sum())} of {len(source)} crops",
+            "Mend the model first",
+        )
 
 
 def passed(parity: Parity) -> bool:
