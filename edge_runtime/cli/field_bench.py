@@ -75,13 +75,13 @@ def _field_bench(args: argparse.Namespace) -> int:
 
 
 def _part(loaded: LoadedModel) -> ModelPart:
-    from edge_runtime.inference.classifier import SlotClassifier
+    from edge_runtime.daemon.models import bind_model
     from edge_runtime.workshop.field_bench.run import ModelPart
 
     return ModelPart(
         loaded.manifest.crop,
         loaded.manifest.thresholds,
-        lambda crops: SlotClassifier(loaded.session, loaded.manifest, loaded.id.sha256, crops),
+        lambda layout, crops: bind_model(loaded, layout, crops),
     )
 
 

@@ -15,7 +15,7 @@ from edge_runtime.errors import EdgeError
 from edge_runtime.manifest import Thresholds
 from edge_runtime.normalize.reference import open_reference
 from edge_runtime.pipeline import Model, Normalizer
-from edge_runtime.records import CropSpec, Frame, Image, Outcome, RegistrationStatus, View
+from edge_runtime.records import CropSpec, Frame, Image, Layout, Outcome, RegistrationStatus, View
 from edge_runtime.shelf.reading import read_slots
 from edge_runtime.workshop.field_bench.contenders import Contender
 from edge_runtime.workshop.field_bench.dataset import BenchShelf, truths_of
@@ -33,8 +33,8 @@ class ModelPart:
 
     crop: CropSpec
     thresholds: Thresholds
-    bind: Callable[[Image], Model]
-    """Reference crops -> the model of that camera."""
+    bind: Callable[[Layout, Image], Model]
+    """Layout and reference crops -> the model of that camera."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -67,7 +67,7 @@ class Reader:
 def open_reader(shelf: BenchShelf, reference: Image, contender: Contender, part: ModelPart) -> Reader:
     """A contender on one shelf; `reference` is the shelf's commissioned picture."""
     normalizer = contender.make(shelf.layout, reference, part.crop)
-    return Reader(shelf, normalizer, part.bind(normalizer.reference_crops), part.thresholds)
+    return Reader(shelf, normalizer, part.bind(shelf.layout, normalizer.reference_crops), part.thresholds)
 
 
 def frame_of(path: Path) -> Frame:
