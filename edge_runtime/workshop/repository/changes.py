@@ -35,7 +35,7 @@ def init(folder: Path, plan: Plan, keys: KeyFolders) -> RepositoryFolder:
     """A new, empty repository. Raises Refused if the folder holds one, or if the keys would lie where they are served."""
     if any(folder.resolve() == kept or folder.resolve() in kept.parents for kept in map(Path.resolve, keys.folders)):
         raise Refused("the keys would lie in the folder that is served", "Name another folder with --keys")
-    if (folder / "metadata").exists():
+    if (folder / "metadata" / "timestamp.json").exists():
         raise Refused(f"{folder} holds a repository already", "Publish into it, or choose another folder")
     repository = RepositoryFolder(folder)
     with repository.alone():

@@ -61,6 +61,10 @@ def verify(folder: Path, root: Path | None = None) -> Verification:
         session = Session(Rules(raw, datetime.now(UTC).timestamp()), Kept(), transport, CEILINGS)
         session.walk_roots()
         version = session.rules.root_version
+        if _digest_of_root(folder, version) != root_digest(folder)[1]:
+            faults.append(
+                f"root.json is not the newest root that devices come to, version {version}. Restore the newest root"
+            )
         session.take_timestamp()
         session.take_snapshot()
         session.take_targets("targets", "root")
@@ -114,6 +118,14 @@ def root_digest(folder: Path) -> tuple[Path, str]:
         return path, hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError as fault:
         raise Unavailable(f"{path} can not be read: {fault.strerror}", "Is this a repository?") from None
+
+
+def _digest_of_root(folder: Path, version: int) -> str:
+    """The sha256 of one root of the repository; empty if it is not there (it was enrolled from elsewhere)."""
+    try:
+        return hashlib.sha256((folder / "metadata" / f"{version}.root.json").read_bytes()).hexdigest()
+    except OSError:
+        return ""
 
 
 def _enrolled(folder: Path, root: Path | None) -> bytes:
