@@ -37,6 +37,7 @@ ROOT = Path(__file__).resolve().parents[2]
 KEPT = ROOT / "var" / "faults"
 MODELS = ROOT.parent / "shared" / "data" / "models"
 LIMITS = ProofLimits(memory_mb=384, cpu_s=4, wall_s=30.0, latency_ms=500.0, measure_s=0.05)
+SERVERS = 3
 PEAK_MB = LIMITS.memory_mb + 128
 """Private memory, and the libraries' mapped pages."""
 GROWTH_MB = 8.0
@@ -79,23 +80,51 @@ def sources() -> list[Source]:
     return found
 
 
+class Server:
+    """One `proving_server`, with a folder of its own in which nothing but the mutated bundle may ever be."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir()
+        self._folder, self._path = folder, folder / "mutant.zip"
+        command = [sys.executable, "-m", "benchmarks.faults.proving_server", str(folder)]
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT)
+
+    def ask(self, source: Source, model: bytes) -> None:
+        """Begin to prove a mutation; `answer` tells what came of it."""
+        source.write(self._path, model)
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps({"bundle": str(self._path), "limits": asdict(LIMITS)}) + "\n")
+        self._process.stdin.flush()
+
+    def answer(self) -> dict[str, object]:
+        assert self._process.stdout is not None
+        verdict: dict[str, object] = json.loads(self._process.stdout.readline())
+        return verdict | {"stray": sorted(p.name for p in self._folder.iterdir() if p != self._path)}
+
+    def close(self) -> None:
+        assert self._process.stdin is not None and self._process.stdout is not None
+        self._process.stdin.close()
+        self._process.wait()
+        self._process.stdout.close()
+
+
 def verdicts(count: int, seed: int, done: int, folder: Path) -> Iterator[dict[str, object]]:
     """Prove mutations `done` .. `count`, each in a forked child; every verdict says what was proved."""
     mutants = sources()
-    path = folder / "mutant.zip"
-    command = [sys.executable, "-m", "benchmarks.faults.proving_server", str(folder)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT) as server:
-        assert server.stdin is not None and server.stdout is not None
-        for number in range(done, count):
-            source = mutants[number % len(mutants)]
-            kind, model = onnx_edits.mutate(source.raw, number, seed)
-            source.write(path, model)
-            server.stdin.write(json.dumps({"bundle": str(path), "limits": asdict(LIMITS)}) + "\n")
-            server.stdin.flush()
-            verdict = json.loads(server.stdout.readline())
-            stray = sorted(p.name for p in folder.iterdir() if p != path)
-            yield {"number": number, "source": source.name, "mutation": kind, **verdict, "stray": stray}
-        server.stdin.close()
+    servers = [Server(folder / f"server-{number}") for number in range(SERVERS)]
+    try:
+        for first in range(done, count, SERVERS):
+            asked = []
+            for number, server in zip(range(first, min(first + SERVERS, count)), servers, strict=False):
+                source = mutants[number % len(mutants)]
+                kind, model = onnx_edits.mutate(source.raw, number, seed)
+                server.ask(source, model)
+                asked.append(({"number": number, "source": source.name, "mutation": kind}, server))
+            for what, server in asked:
+                yield what | server.answer()
+    finally:
+        for server in servers:
+            server.close()
 
 
 def plain_verdicts(count: int, seed: int, done: int, folder: Path) -> Iterator[dict[str, object]]:

@@ -4,7 +4,8 @@ usage: python -m benchmarks.faults.proving_server FOLDER   (JSON requests on sta
 
 For campaigns: an interpreter and onnxruntime take longer to start than a small model to be proved. The same `main` runs
 under the same limits, and the same parent's code listens and judges (`daemon/proving.py`); what differs is that the
-child is forked instead of started, so its private memory already holds the libraries.
+child is forked instead of started, so its private memory already holds the libraries, and that it keeps this process's
+priority instead of the lowest.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import sys
 import time
 from pathlib import Path
 
-from edge_runtime.daemon import proving, proving_child
+from edge_runtime.daemon import confine, proving, proving_child
 from edge_runtime.daemon.proof import ProofLimits, conclude
 from edge_runtime.errors import EdgeError
 
@@ -75,6 +76,7 @@ def resident_mb() -> float:
 
 def main() -> int:
     os.chdir(sys.argv[1])
+    confine.NICENESS = 0
     proving_child.load_libraries()
     for line in sys.stdin:
         request = json.loads(line)
