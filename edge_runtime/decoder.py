@@ -15,6 +15,8 @@ MAX_CLASSES = 1024
 MAX_CANDIDATES = 4096
 MAX_BOXES = 512
 MAX_TILES = 8
+MAX_CANVAS_PIXELS = 2_000_000
+"""Of all tiles together: a device holds some 30 bytes for each."""
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
 Share = Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]
 Level = Annotated[int, msgspec.Meta(ge=0, le=255)]
@@ -118,7 +120,12 @@ class Decoder(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 def check_decoder(decoder: Decoder, size: tuple[int, int]) -> None:
     """Raise Refused for a decoder that contradicts itself, or an input of `size` (width, height)."""
-    for found in (_class_faults(decoder), _cover_fault(decoder), _family_fault(decoder, size)):
+    for found in (
+        _class_faults(decoder),
+        _cover_fault(decoder),
+        _look_fault(decoder, size),
+        _family_fault(decoder, size),
+    ):
         if found:
             raise Refused(found, _MEND)
 
@@ -136,11 +143,19 @@ def _class_faults(decoder: Decoder) -> str:
 
 
 def _cover_fault(decoder: Decoder) -> str:
-    cover, look = decoder.cover, decoder.look
+    cover = decoder.cover
     if cover.low and not cover.low < cover.stocked:
         return f"decoder.cover.low is {cover.low}; less than cover.stocked ({cover.stocked}) was expected"
-    if look.tiles[0] * look.tiles[1] > MAX_TILES:
-        return f"decoder.look.tiles are {look.tiles}; at most {MAX_TILES} tiles were expected"
+    return ""
+
+
+def _look_fault(decoder: Decoder, size: tuple[int, int]) -> str:
+    tiles = decoder.look.tiles
+    count = tiles[0] * tiles[1]
+    if count > MAX_TILES:
+        return f"decoder.look.tiles are {tiles}; at most {MAX_TILES} tiles were expected"
+    if count * size[0] * size[1] > MAX_CANVAS_PIXELS:
+        return f"{count} tiles of {size[0]}x{size[1]} were asked for; at most {MAX_CANVAS_PIXELS} pixels were expected"
     return ""
 
 

@@ -164,6 +164,7 @@ def test_a_classifiers_manifest_does_not_speak_of_decoders() -> None:
         ("yolox", "decoder.look.tiles", [5, 1], "tiles"),
         ("yolox", "decoder.look.tiles", [3, 3], "at most 8 tiles"),
         ("yolox", "decoder.look.overlap", 0.9, "overlap"),
+        ("fastestdet", "input.size", [1025, 64], "size"),
         ("yolox", "decoder.strides", [], "needs the strides"),
         ("yolox", "decoder.strides", [0], "strides"),
         ("yolox", "decoder.strides", [24], "no multiple"),
@@ -189,6 +190,14 @@ def test_a_decoder_that_contradicts_itself_is_refused(family: str, path: str, va
     with pytest.raises(Refused) as fault:
         decode_manifest(changed(path, value, good))
     assert told in fault.value.found and fault.value.mend
+
+
+def test_a_canvas_is_bounded_as_a_whole() -> None:
+    good = json.loads(encode_manifest(graphs.manifest_of("yolov8")))
+    good["decoder"]["look"]["tiles"] = [2, 2]
+    assert decode_manifest(changed("input.size", [640, 640], good)).crop.canvas is not None
+    with pytest.raises(Refused, match="at most 2000000 pixels"):
+        decode_manifest(changed("input.size", [1024, 1024], good))
 
 
 def test_a_decoder_without_products_or_voids_is_refused() -> None:

@@ -61,8 +61,8 @@ class _Light:
     def __init__(self, grid: NDArray[np.float32], size: tuple[int, int]) -> None:
         """`grid` (tiles, h, w, 2): reference pixel of every tile pixel; `size`: (width, height) of the reference."""
         self._half, self._centre = size[0] / 2, (np.array(size) - 1) / 2
-        count, height, width, _ = grid.shape
-        self._work = np.empty((count, height, width, 3), np.float32)
+        _, height, width, _ = grid.shape
+        self._work = np.empty((height, width, 3), np.float32)
         rows, columns = (np.linspace(0, side - 1, 2 + side // STEP).astype(np.float32) for side in (height, width))
         self._lattice = grid[:, rows.round().astype(np.intp)][:, :, columns.round().astype(np.intp)].astype(np.float64)
         self._down, self._across = (
@@ -72,7 +72,8 @@ class _Light:
 
     def apply(self, tiles: Image, field: Field, warp: Warp) -> None:
         """Relight tiles that were cut with `warp`, in place; what is clipped is treated as `Relighter.apply` does."""
-        for tile, lattice, work in zip(tiles, self._lattice, self._work, strict=True):
+        work = self._work
+        for tile, lattice in zip(tiles, self._lattice, strict=True):
             places = ((lattice - self._centre) / self._half).reshape(-1, 2)
             gain = self._spread(field.at(places).reshape(*lattice.shape[:2], 3).astype(np.float32))
             if field.band[0]:
