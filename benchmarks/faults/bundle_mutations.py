@@ -221,7 +221,7 @@ def shipped_places(raw: bytes, bundle: Path, samples: int) -> list[int]:
 
 def campaign(quick: bool) -> Iterable[Row]:
     """All of it, or a few of each."""
-    yield from run(300 if quick else 10_000, 1, 97 if quick else 1, 40 if quick else SHIPPED_SAMPLES)
+    yield from run(150 if quick else 10_000, 1, 97 if quick else 1, 40 if quick else SHIPPED_SAMPLES)
 
 
 def run(count: int, seed: int, step: int, samples: int) -> Iterator[Row]:

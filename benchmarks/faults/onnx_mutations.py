@@ -190,7 +190,7 @@ def row(what: str, found: list[dict[str, object]]) -> Row:
 
 def campaign(quick: bool) -> Iterable[Row]:
     """All mutations (or a few) of all sources."""
-    yield from run(40, 8, 1, fresh=True, kept=None) if quick else run(10_000, 500, 1)
+    yield from run(60, 4, 1, fresh=True, kept=None) if quick else run(10_000, 500, 1)
 
 
 def run(count: int, plain: int, seed: int, fresh: bool = False, kept: Path | None = KEPT) -> Iterator[Row]:
