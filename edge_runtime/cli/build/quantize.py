@@ -41,6 +41,8 @@ def register(verbs: Verbs) -> None:
     verb.add_argument("model", type=Path, metavar="MODEL", help="a float ONNX file, as `build export` writes it")
     verb.add_argument("--calibration", type=Path, required=True, metavar="DIR|NPZ", help="normalized crops")
     verb.add_argument("--judge", type=Path, metavar="DIR|NPZ", help="judge by these instead of a held-back quarter")
+    verb.add_argument("--detector", type=Path, metavar="TOML", help="a detector's description; calibrate with pictures")
+    verb.add_argument("--layout", type=Path, metavar="FILE", help="of a detector's calibration frames")
     verb.add_argument("--out", type=Path, metavar="FILE", help="default: MODEL with .int8.onnx")
     verb.add_argument(
         "--target", choices=TARGETS, default="any", help="any (default): one file for all; auto: this machine"
@@ -62,10 +64,8 @@ def _quantize(args: argparse.Namespace) -> int:
     from edge_runtime.workshop.quantization.search import search
 
     source = read_whole(args.model, "model")
-    exported = _exported(args.model)
-    model, samples = _model(args.model), _samples(args.calibration, exported, args.model)
-    judged = _samples(args.judge, exported, args.model) if args.judge else None
-    wish = _wish(args, exported)
+    model = _model(args.model)
+    samples, judged, wish = _detector(args, model) if args.detector else _classifier(args)
     try:
         found = search(model, samples, wish, judged, bar())
     finally:
@@ -116,6 +116,30 @@ def _samples(path: Path, exported: ExportReceipt | None, model: Path) -> Samples
         f"there is no export receipt beside {model}, so nobody knows how it wants its crops",
         "Pass it through `edge-runtime build export`, or give an npz with one array for each of its inputs",
     )
+
+
+def _classifier(args: argparse.Namespace) -> tuple[Samples, Samples | None, Wish]:
+    exported = _exported(args.model)
+    samples = _samples(args.calibration, exported, args.model)
+    judged = _samples(args.judge, exported, args.model) if args.judge else None
+    return samples, judged, _wish(args, exported)
+
+
+def _detector(args: argparse.Namespace, model: onnx.ModelProto) -> tuple[Samples, Samples | None, Wish]:
+    """Calibration pictures are painted onto canvases as on a device; boxes that both files find count as agreement."""
+    from dataclasses import replace
+
+    from edge_runtime.workshop.packing.detectors import read_canvases
+    from edge_runtime.workshop.quantization.arrays import CropArrays
+    from edge_runtime.workshop.quantization.judge import boxes_alike
+
+    sets = [read_canvases(args.detector, folder, args.layout) for folder in (args.calibration, args.judge) if folder]
+    samples = [CropArrays(canvases, None, manifest.input) for manifest, canvases in sets]
+    manifest = sets[0][0]
+    assert manifest.decoder is not None, "a detector's manifest has a decoder"
+    names = tuple(output.name for output in model.graph.output)
+    agree = boxes_alike(manifest.decoder, manifest.input.size, manifest.output.name, names)
+    return samples[0], samples[1] if args.judge else None, replace(_wish(args, None), agree=agree)
 
 
 def _wish(args: argparse.Namespace, exported: ExportReceipt | None) -> Wish:

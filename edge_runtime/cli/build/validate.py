@@ -44,6 +44,7 @@ def register(verbs: Verbs) -> None:
     verb.add_argument("--int8", type=Path, metavar="FILE", help="the int8 file, if MODEL is an ONNX file")
     verb.add_argument("--gate", type=Path, metavar="TOML", help="what must hold")
     verb.add_argument("--shelves", type=int, metavar="N", help="only the first N shelves of each dataset")
+    verb.add_argument("--together", action="store_true", help="read all datasets as one: finer figures per condition")
     verb.add_argument("--no-cost", action="store_true", help="leave latency and memory out")
     verb.add_argument("--all", action="store_true", help="every severity of its own, not only the conditions")
     verb.add_argument("--report", type=Path, metavar="FILE", help="write one self-contained HTML page")
@@ -66,7 +67,8 @@ def _validate(args: argparse.Namespace) -> int:
     )
     if args.int8 and args.model.suffix == ".zip":
         raise Usage("--int8 beside a bundle", "A bundle holds both files; give the bundle alone")
-    outcomes = tuple(_dataset(path, subject, args.shelves) for path in args.datasets)
+    sets = [tuple(args.datasets)] if args.together else [(path,) for path in args.datasets]
+    outcomes = tuple(_dataset(paths, subject, args.shelves) for paths in sets)
     cost = {} if args.no_cost else measure_cost(files, manifest, golden)
     outcome = conclude(manifest, files, outcomes, cost, gate)
     for message in (message for one in outcomes for message in one.unread):
@@ -84,13 +86,13 @@ def _validate(args: argparse.Namespace) -> int:
     return EXIT_OK if outcome.passed and not any(one.unread for one in outcomes) else EXIT_PROBLEM
 
 
-def _dataset(path: Path, subject: Subject, shelves: int | None) -> DatasetOutcome:
-    from edge_runtime.workshop.validation.outcome import validate_dataset
+def _dataset(paths: tuple[Path, ...], subject: Subject, shelves: int | None) -> DatasetOutcome:
+    from edge_runtime.workshop.validation.outcome import validate_datasets
 
     draw = bar()
     try:
-        told = (lambda done, total: draw(f"frames of {path.name}", done, total)) if draw else None
-        return validate_dataset(path, subject, shelves, told)
+        told = (lambda done, total: draw(f"frames of {paths[0].name}", done, total)) if draw else None
+        return validate_datasets(paths, subject, shelves, told)
     finally:
         wipe()
 

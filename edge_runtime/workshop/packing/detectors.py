@@ -7,13 +7,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_runtime import __version__
 from edge_runtime.errors import Refused
 from edge_runtime.inference.detect.golden import golden_of
 from edge_runtime.inference.detect.session import DetectSession
 from edge_runtime.inference.session import open_session
 from edge_runtime.lifecycle.arrays import read_arrays
 from edge_runtime.manifest import Manifest
-from edge_runtime.workshop.detect import prepare_detector, sample_canvases
+from edge_runtime.workshop.detect import manifest_of, prepare_detector, read_description, sample_canvases
 from edge_runtime.workshop.pack import npz
 from edge_runtime.workshop.packing.assemble import Evidence
 
@@ -29,6 +30,13 @@ def pictures_in(folder: Path) -> tuple[Path, ...]:
             f"{folder} holds no picture; sample pictures with things to find were expected", "Name --samples DIR"
         )
     return found
+
+
+def read_canvases(description: Path, folder: Path, layout: Path | None) -> tuple[Manifest, NDArray[np.uint8]]:
+    """A description as a manifest, and canvases (n, h, w, 3) of the pictures in `folder`. Raises as its parts do."""
+    manifest = manifest_of(read_description(description), "", (__version__, "2.0.0"))
+    assert manifest.crop.canvas is not None, "a detector's manifest has a canvas"
+    return manifest, sample_canvases(manifest.crop.canvas, pictures_in(folder), layout)
 
 
 def from_pictures(

@@ -8,7 +8,10 @@ from dataclasses import asdict, dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_runtime.errors import ModelFault
+from edge_runtime.decoder import Decoder
+from edge_runtime.errors import ModelFault, Refused
+from edge_runtime.inference.detect.decode import decode
+from edge_runtime.inference.detect.golden import compare_boxes
 from edge_runtime.manifest import OutputSpec
 from edge_runtime.workshop.quantization.feeding import Array, Runner
 from edge_runtime.workshop.quantization.qdq import BATCH
@@ -71,6 +74,27 @@ def best_of_rows(full: tuple[Array, ...], small: tuple[Array, ...]) -> tuple[flo
     return float((full[0].argmax(-1) == small[0].argmax(-1)).sum()), float(full[0][..., 0].size)
 
 
+def boxes_alike(decoder: Decoder, size: tuple[int, int], first: str, names: tuple[str, ...]) -> Agree:
+    """`Agree` of a detector: boxes that both find in the same place and class, of all that either finds.
+
+    `first` is the manifest's `output.name`, `names` are the graph's outputs as they come; `size` (width, height) is its
+    input's. Raises Refused if the graph lacks an output that the decoder takes.
+    """
+    missing = [name for name in decoder.outputs(first) if name not in names]
+    if missing:
+        raise Refused(
+            f"the graph gives {', '.join(names)}; the decoder takes {', '.join(missing)}", "Mend the description"
+        )
+    order = [names.index(name) for name in decoder.outputs(first)]
+
+    def agree(full: tuple[Array, ...], small: tuple[Array, ...]) -> tuple[float, float]:
+        one, other = (decode(tuple(outputs[k] for k in order), decoder, size) for outputs in (full, small))
+        again = compare_boxes(one, other, decoder.score)[1]
+        return float(again), float(len(one) + len(other) - again)
+
+    return agree
+
+
 class Judge:
     """Compares int8 files with one float file over the same rows; the float answers are computed once."""
 
@@ -81,9 +105,10 @@ class Judge:
         rows: Sequence[int],
         output: OutputSpec | None,
         agree: Agree = best_of_rows,
+        batch: int = BATCH,
     ) -> None:
         self._samples, self._output, self._agree = samples, output, agree
-        self._batches = [list(rows[k : k + BATCH]) for k in range(0, len(rows), BATCH)]
+        self._batches = [list(rows[k : k + batch]) for k in range(0, len(rows), batch)]
         self._names = (output.name,) if output else None
         self._float = Runner(model)
         self._float.require(samples.feed(self._batches[0][:1]))

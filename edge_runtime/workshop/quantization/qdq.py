@@ -16,7 +16,7 @@ from typing import Any, Literal
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import TensorProto
+from onnx import TensorProto, version_converter
 from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
 from onnxruntime.quantization.calibrate import CalibrationDataReader, create_calibrator, save_tensors_data
 from onnxruntime.quantization.shape_inference import quant_pre_process
@@ -36,9 +36,12 @@ METHODS: dict[str, CalibrationMethod] = {
 }
 KINDS = ("Conv", "ConvTranspose", "Add", "Concat", "Clip", "Relu", "Split", "MaxPool", "Resize")
 """Kinds that become int8. A last Gemm or MatMul is small and decides: it stays float, unless there is nothing else."""
+GATES = ("Sigmoid", "Mul")
+"""x * sigmoid(x) behind every convolution: left in float between int8 layers it costs more than int8 saves."""
 DENSE = (*KINDS, "Gemm", "MatMul")
 WORKERS = frozenset({"Conv", "ConvTranspose", "Gemm", "MatMul"})
 BATCH = 16
+LOWEST_OPSET, RAISED_OPSET = 13, 17
 CHUNK = 4
 """Batches whose activations are held at a time while their ranges are gathered."""
 ENTROPY_BINS = 512
@@ -60,6 +63,23 @@ class Prepared:
         return tuple(node.name for node in self.model.graph.node)
 
 
+def tail_of(graph: onnx.GraphProto) -> tuple[str, ...]:
+    """Nodes behind the last convolution or product on the way to an output.
+
+    There outputs of different meaning are put together (boxes in pixels, scores below one): one scale for all of them
+    would leave nothing of the small ones.
+    """
+    makers = {name: node for node in graph.node for name in node.output}
+    waiting = [makers[output.name] for output in graph.output if output.name in makers]
+    tail: dict[str, None] = {}
+    while waiting:
+        node = waiting.pop()
+        if node.op_type not in WORKERS and node.name not in tail:
+            tail[node.name] = None
+            waiting += [makers[name] for name in node.input if name in makers]
+    return tuple(tail)
+
+
 @dataclass(frozen=True, eq=False)
 class Ranges:
     """What every tensor holds over the calibration samples, by one method."""
@@ -78,17 +98,27 @@ def prepare(model: onnx.ModelProto) -> Prepared:
         )
     with tempfile.TemporaryDirectory() as folder:
         source, ready = Path(folder) / "float.onnx", Path(folder) / "ready.onnx"
-        onnx.save(model, source)
+        onnx.save(_raised(model), source)
         quant_pre_process(source, ready, skip_symbolic_shape=True)
-        kinds = KINDS if found & {"Conv", "ConvTranspose"} else DENSE
+        kinds: tuple[str, ...] = KINDS if found & {"Conv", "ConvTranspose"} else DENSE
+        kinds += GATES if {"Sigmoid", "Mul"} <= found else ()
         return Prepared(_named(onnx.load(ready)), kinds)
+
+
+def batch_of(graph: onnx.GraphProto) -> int:
+    """Rows in one run: BATCH, or what the graph's first axis is fixed to."""
+    weights = {weight.name for weight in graph.initializer}
+    sides = [value.type.tensor_type.shape.dim for value in graph.input if value.name not in weights]
+    fixed = [side[0].dim_value for side in sides if len(side) and side[0].dim_value > 0]
+    return min(fixed, default=BATCH)
 
 
 def gather(prepared: Prepared, samples: Samples, rows: Sequence[int], method: str, told: Told | None = None) -> Ranges:
     """Ranges over `rows` of the samples, CHUNK batches in memory at a time. Raises BadConfig for an unknown method."""
     if method not in METHODS:
         raise BadConfig(f"quantization method {method!r}; one of {', '.join(METHODS)} was expected", "Mend the recipe")
-    batches = [rows[k : k + BATCH] for k in range(0, len(rows), BATCH)]
+    size = batch_of(prepared.model.graph)
+    batches = [rows[k : k + size] for k in range(0, len(rows), size)]
     # The calibrators print what they do on standard output, which belongs to the caller's answer.
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
         ready, augmented = (str(Path(folder) / name) for name in ("ready.onnx", "augmented.onnx"))
@@ -164,6 +194,21 @@ class _Batches(CalibrationDataReader):  # type: ignore[misc]
 
     def get_next(self) -> Feed | None:
         return next(self._feeds, None)
+
+
+def _raised(model: onnx.ModelProto) -> onnx.ModelProto:
+    """At least opset LOWEST_OPSET: before it there is no scale for each channel. Raises Refused if it can not be raised."""
+    version = max((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), default=0)
+    if version >= LOWEST_OPSET:
+        return model
+    try:
+        return version_converter.convert_version(model, RAISED_OPSET)
+    except (RuntimeError, version_converter.ConvertError) as fault:
+        first = str(fault).strip().splitlines()[0]
+        raise Refused(
+            f"the graph is of opset {version} and can not be raised to {RAISED_OPSET}: {first}",
+            f"Export it again with opset_version={RAISED_OPSET}",
+        ) from None
 
 
 def _named(model: onnx.ModelProto) -> onnx.ModelProto:

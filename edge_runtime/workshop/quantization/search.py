@@ -12,7 +12,17 @@ from edge_runtime.manifest import OutputSpec
 from edge_runtime.workshop.quantization.blame import Suspect, rank
 from edge_runtime.workshop.quantization.judge import MARKS, Agree, Gate, Judge, Likeness, best_of_rows
 from edge_runtime.workshop.quantization.processor import Types
-from edge_runtime.workshop.quantization.qdq import METHODS, Prepared, Ranges, gather, int8_share, prepare, write_int8
+from edge_runtime.workshop.quantization.qdq import (
+    METHODS,
+    Prepared,
+    Ranges,
+    batch_of,
+    gather,
+    int8_share,
+    prepare,
+    tail_of,
+    write_int8,
+)
 from edge_runtime.workshop.quantization.samples import Samples
 
 HELD_EVERY = 4
@@ -30,7 +40,7 @@ class Wish:
     types: Types
     methods: tuple[str, ...] = tuple(METHODS)
     kept: tuple[str, ...] = ()
-    """Nodes whose name begins with one of these stay float from the beginning."""
+    """Beside the graph's tail (`qdq.tail_of`): nodes whose name begins with one of these stay float from the beginning."""
     gate: Gate = MARKS
     output: OutputSpec | None = None
     agree: Agree = best_of_rows
@@ -102,8 +112,10 @@ def search(
     rows, held = (tuple(range(len(samples))), ()) if judged else split(len(samples))
     bench = judged or samples
     asked = tuple(range(len(bench))) if judged else held
-    judge = Judge(model.SerializeToString(deterministic=True), bench, asked, wish.output, wish.agree)
+    batch = batch_of(prepared.model.graph)
+    judge = Judge(model.SerializeToString(deterministic=True), bench, asked, wish.output, wish.agree, batch)
     begun = tuple(name for name in prepared.nodes if wish.kept and name.startswith(wish.kept))
+    begun = tuple(dict.fromkeys((*begun, *tail_of(prepared.model.graph))))
     trials: list[Trial] = []
     state = _best_method(prepared, samples, rows, judge, wish, begun, trials, told)
     suspects = _keep_worst(state, bench, asked, trials, told)

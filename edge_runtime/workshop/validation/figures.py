@@ -6,7 +6,7 @@ Per cent and points are 0..100. `field` is every condition up to severity 3; a *
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -80,7 +80,8 @@ def _figures(
 ) -> dict[str, float]:
     s = summarize(comparison, rows)
     near = paired.seen & (paired.truths.severity <= FIELD_UP_TO)
-    losses = [-100 * line.delta.value for line in pooled]
+    losses = _numbers(-100 * line.delta.value for line in pooled)
+    sure = _numbers(-100 * line.delta.high for line in pooled)
     shares = {
         "lab_percent": s.lab_with.value,
         "lab_float_percent": s.lab_without.value,
@@ -103,6 +104,7 @@ def _figures(
         "lab_loss_points": figures["lab_float_percent"] - figures["lab_percent"],
         "field_loss_points": figures["field_float_percent"] - figures["field_percent"],
         "condition_loss_points": max(losses, default=math.nan),
+        "condition_sure_loss_points": max(sure, default=math.nan),
         "largest_probability_gap": float(paired.gap.max(initial=0.0)),
         "slots": float(len(paired.truths)),
     }
@@ -164,6 +166,10 @@ def _sum(counts: c.Counts, cells: NDArray[np.bool_]) -> c.Counts:
 
 def _share(what: NDArray[np.bool_], among: NDArray[np.bool_]) -> float:
     return float(what[among].mean()) if among.any() else math.nan
+
+
+def _numbers(values: Iterable[float]) -> list[float]:
+    return [value for value in values if not math.isnan(value)]
 
 
 def _by_loss(line: Line) -> tuple[float, float, str]:

@@ -39,6 +39,7 @@ SECTIONS: dict[str, dict[str, str]] = {
         "lab_loss_points": AT_MOST,
         "field_loss_points": AT_MOST,
         "condition_loss_points": AT_MOST,
+        "condition_sure_loss_points": AT_MOST,
         "speedup": AT_LEAST,
     },
     "confidence": {"ece_lab_percent": AT_MOST, "ece_field_percent": AT_MOST},

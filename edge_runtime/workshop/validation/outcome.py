@@ -26,7 +26,8 @@ class DatasetOutcome:
     """One dataset."""
 
     name: str
-    path: Path
+    paths: tuple[Path, ...]
+    """One folder; several where they were read as one."""
     shelves: tuple[BenchShelf, ...]
     frames: int
     slots: int
@@ -54,14 +55,19 @@ class Outcome:
         return f"{self.manifest.name} {self.manifest.version}"
 
 
-def validate_dataset(
-    path: Path, subject: Subject, shelves: int | None = None, progress: Progress | None = None
+def validate_datasets(
+    paths: Sequence[Path], subject: Subject, shelves: int | None = None, progress: Progress | None = None
 ) -> DatasetOutcome:
-    """Raises what `read_bench` and `run_pair` raise."""
-    read = read_bench(path, shelves)
+    """The folders as one dataset: more shelves, and so less chance in every condition.
+
+    Raises what `read_bench` and `run_pair` raise.
+    """
+    read = tuple(shelf for path in paths for shelf in read_bench(path, shelves))
     paired = run_pair(read, subject, progress)
-    name = path.resolve().name
-    return DatasetOutcome(name, path, read, len(paired.truths.frames), len(paired.truths), judge(paired), paired.unread)
+    name = " + ".join(path.resolve().name for path in paths)
+    return DatasetOutcome(
+        name, tuple(paths), read, len(paired.truths.frames), len(paired.truths), judge(paired), paired.unread
+    )
 
 
 def conclude(
@@ -108,7 +114,7 @@ def record_of(outcome: Outcome) -> ValidationRecord:
 def _note(one: DatasetOutcome) -> DatasetNote:
     return DatasetNote(
         one.name,
-        dataset_digest((one.path,)),
+        dataset_digest(one.paths),
         len(one.shelves),
         one.frames,
         one.slots,

@@ -10,7 +10,7 @@ from pathlib import Path
 from edge_runtime.workshop import field_bench
 from edge_runtime.workshop.field_bench import svg
 from edge_runtime.workshop.field_bench.markup import number, percent, table, tag
-from edge_runtime.workshop.field_bench.summary import bins_of, is_field
+from edge_runtime.workshop.field_bench.summary import bins_of, by_severity, is_field
 from edge_runtime.workshop.field_bench.verdicts import LAB
 from edge_runtime.workshop.validation.figures import Line
 from edge_runtime.workshop.validation.gate import AT_LEAST, Mark
@@ -107,12 +107,18 @@ def _reliability(one: DatasetOutcome) -> str:
         "lab:lab": bins_of(one.judged.comparison, LAB.__eq__),
         "ours:S1-S3": bins_of(one.judged.comparison, is_field),
     }
+    steps = by_severity(one.judged.rows)
+    curves = {
+        f"{kind}:{name}": [(severity, values[column]) for severity, values in steps.items()]
+        for column, (kind, name) in enumerate((("raw", "float"), ("ours", "packed"), ("covered", "covered")))
+    }
     f = one.judged.figures
     told = f"Calibration error {number(f['ece_lab_percent'], 2)} % in the lab, {number(f['ece_field_percent'], 2)} % at S1-S3."
     return (
-        tag("h3", "Does its confidence mean what it says")
+        tag("h3", "Confidence and severity")
         + '<div class="pair">'
         + tag("figure", svg.reliability_plot(groups) + tag("figcaption", told))
+        + tag("figure", svg.severity_plot(curves) + tag("figcaption", "Means over the conditions, per cent."))
         + "</div>"
     )
 
