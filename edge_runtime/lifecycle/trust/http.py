@@ -84,7 +84,9 @@ class _Line:
             context = ssl.create_default_context()
             shaken = context.wrap_socket(self._socket, server_hostname=host, do_handshake_on_connect=False)
             self._socket = shaken
+            self._require_time()
             shaken.do_handshake()
+        self._require_time()
         self._connection = http.client.HTTPConnection(host, port, timeout=self._silence_s)
         self._connection.sock = self._socket
         headers = {"User-Agent": f"edge-runtime/{__version__}", "Accept-Encoding": "identity", "Connection": "close"}
@@ -123,6 +125,11 @@ class _Line:
             if open_thing is not None:
                 with suppress(OSError):
                     open_thing.close()
+
+    def _require_time(self) -> None:
+        """For a deadline that passed while there was no socket, or another one, to cut."""
+        if self._late.is_set():
+            raise TimeoutError
 
     def _cut(self) -> None:
         self._late.set()

@@ -31,7 +31,8 @@ class Updater:
     """The repository's side of an update. Every failure is Refused, Unavailable or TryAgain; none touches what runs.
 
     `repository` is an address (http, https, file, a path) or a `Transport`; `root` the bytes of the root.json that this
-    device was enrolled with, the one thing that is trusted without proof.
+    device was enrolled with, the one thing that is trusted without proof. One object belongs to one thread; several
+    processes of a device wait for each other.
     """
 
     def __init__(
@@ -87,8 +88,9 @@ class Updater:
         return tuple(sorted(found, key=lambda release: (release.release, release.version), reverse=True))
 
     def fetch(self, release: Release, progress: Progress | None = None) -> Path:
-        """Download a release into `<state>/staging/`: a whole, verified file.
+        """Download a release into `<state>/staging/`: a whole, verified file. `discard` it once it is installed.
 
+        `progress` may raise to end the download; what has come stays, and the next attempt goes on there.
         Raises Refused if it is below the floor of its name, no longer offered as it was, or not the bytes that are
         vouched for.
         """
