@@ -24,7 +24,7 @@ from edge_runtime.errors import EdgeError, ModelFault, Refused, TryAgain, Unavai
 from edge_runtime.records import ModelId
 from edge_runtime.telemetry.messages import Scalar
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("edge_runtime.daemon.errand")  # __name__ is __main__ in the child
 
 NICENESS = 10
 MAX_SAID_BYTES = 65_536

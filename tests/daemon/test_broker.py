@@ -59,7 +59,9 @@ class Reader:
         record = {"id": f"c{number}", "verb": verb, "audience": "store/dev-1", "seq": number, "args": args}
         record |= {"issued_at": now, "expires_at": now + 60}
         self.client.publish(f"{ROOT}cmd/{verb}", json.dumps(record), 1)
-        return self.until(f"resp/{verb}", lambda r: r["id"] == f"c{number}" and r["state"] != "accepted")
+        return self.until(
+            f"resp/{verb}", lambda r: r["id"] == f"c{number}" and r["state"] not in ("accepted", "running")
+        )
 
     def close(self) -> None:
         self.client.disconnect()
