@@ -8,12 +8,15 @@ import subprocess
 import sys
 import threading
 import time
+import zipfile
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import onnx
 import pytest
-from lifecycle.bundles import golden, make_bundle, model_bytes
+from inference.detect import graphs
+from lifecycle.bundles import digest_of, golden, make_bundle, model_bytes, zip_bytes
 from onnx import TensorProto, helper, numpy_helper
 
 from edge_runtime.assets import factory_bundles
@@ -22,6 +25,7 @@ from edge_runtime.daemon.proof import ProofLimits, Step
 from edge_runtime.daemon.proving import Heard, judge, prove
 from edge_runtime.errors import ModelFault, Refused, TryAgain, Unavailable
 from edge_runtime.lifecycle.bundle import Variant, sha256_of_file
+from edge_runtime.manifest import decode_manifest, encode_manifest
 from edge_runtime.workshop.pack import npz
 
 QUICK = ProofLimits(measure_s=0.05, cpu_s=20, wall_s=60.0)
@@ -117,6 +121,24 @@ def test_fault_12_a_model_that_needs_too_much_memory_is_refused(tmp_path: Path) 
     with pytest.raises(ModelFault, match="more than 256 MB of memory"):
         prove(bundle, ProofLimits(memory_mb=256, measure_s=0.05))
     assert prove(bundle, ProofLimits(memory_mb=1024, measure_s=0.05)).chosen is Variant.PACKED
+
+
+@pytest.mark.parametrize("family", ["yolox", "fastestdet"])
+def test_a_detector_is_proved_as_a_classifier_is(tmp_path: Path, family: str) -> None:
+    proof = prove(graphs.bundle(tmp_path / "d.zip", family), QUICK)
+    assert proof.variants[0].golden == 1 and proof.variants[0].agreement == 1.0 and proof.variants[0].median_ms > 0.0
+
+
+def test_a_detector_whose_boxes_lie_elsewhere_is_refused(tmp_path: Path) -> None:
+    bundle = graphs.bundle(tmp_path / "d.zip")
+    with zipfile.ZipFile(bundle) as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
+    parts["model.onnx"] = graphs.model_bytes("yolox", "off")
+    files = {name: digest_of(raw) for name, raw in parts.items() if name != "manifest.json"}
+    manifest = msgspec.structs.replace(decode_manifest(parts["manifest.json"]), files=files)
+    bundle.write_bytes(zip_bytes(parts | {"manifest.json": encode_manifest(manifest)}))
+    with pytest.raises(ModelFault, match="golden set with an error"):
+        prove(bundle, QUICK)
 
 
 def test_a_file_that_fails_is_told_and_the_other_runs(tmp_path: Path) -> None:
