@@ -24,6 +24,7 @@ CAMPAIGNS = (
     "store_damage",
     "store_crashes",
     "metadata",
+    "conformance",
     "trust_kill",
     "clocks",
     "bundle_mutations",
