@@ -22,7 +22,7 @@ from edge_runtime.workshop.labels import LABELS
 from edge_runtime.workshop.pack import npz
 
 SAMPLES = 256
-"""Crops that the table carries, for `build export --samples` and `build pack --samples`."""
+"""Crops that are kept beside the table, for `build export --samples` and `build quantize --calibration`."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -42,15 +42,21 @@ class FeatureTable:
     current: NDArray[np.uint8]
     reference: NDArray[np.uint8]
     """(at most SAMPLES, h, w, 3) crops of evenly taken rows."""
+    label: NDArray[np.str_]
+    """(at most SAMPLES,) the state of each of those crops."""
 
     def npz(self) -> bytes:
-        """The same rows always give the same bytes."""
-        names = ("features", "state", "shelf", "condition", "severity", "current", "reference")
+        """The rows; the same rows always give the same bytes."""
+        names = ("features", "state", "shelf", "condition", "severity")
         arrays: dict[str, NDArray[Any]] = {name: getattr(self, name) for name in names}
         return npz(arrays | {"names": np.array(self.chosen.names), "feature_set": np.array(self.chosen.name)})
 
+    def crops(self) -> bytes:
+        """An npz with `current`, `reference` and `label`, as the other verbs of `build` take it."""
+        return npz({"current": self.current, "reference": self.reference, "label": self.label})
+
     def csv(self) -> bytes:
-        """The rows without crops; first line: the names of the columns."""
+        """The rows; first line: the names of the columns."""
         out = io.StringIO()
         table = csv.writer(out, lineterminator="\n")
         table.writerow(("state", "shelf", "condition", "severity", *self.chosen.names))
@@ -80,7 +86,7 @@ def make_table(
     if not len(joined["state"]):
         raise Refused(f"no frame of {dataset} can be used", "See why with `edge-runtime infer` on one of its frames")
     kept = _evenly(len(joined["current"]), SAMPLES)
-    pairs = {name: joined.pop(name)[kept] for name in ("current", "reference")}
+    pairs = {name: joined.pop(name)[kept] for name in ("current", "reference", "label")}
     return FeatureTable(chosen=chosen, **pairs, **joined)
 
 
@@ -97,6 +103,7 @@ def _rows(crops: CropSet, chosen: FeatureSet) -> dict[str, NDArray[Any]]:
         "shelf": crops.shelf,
         "condition": crops.condition,
         "severity": crops.severity,
+        "label": np.array(LABELS)[crops.label[kept]],
         "current": crops.current[kept],
         "reference": reference[kept],
     }

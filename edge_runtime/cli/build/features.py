@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 
 _DETAIL = """\
 Cuts every slot of every frame of a field dataset as the device cuts it (registered, relit), and writes one row of features
-for each: `features`, `state`, `shelf`, `condition`, `severity`, and some of the crops for --samples. The exported graph
-computes the same features, so nothing on the device has to change."""
+for each: `features`, `state`, `shelf`, `condition`, `severity`. Beside it, in table.crops.npz, some of the crops themselves,
+for `export --samples` and `quantize --calibration`. The exported graph computes the same features, so nothing on the device
+has to change."""
 
 
 def register(verbs: Verbs) -> None:
@@ -32,7 +33,7 @@ def register(verbs: Verbs) -> None:
         "  edge-runtime build features field/ --out table.csv --features grid-alone/1",
     )
     parser.add_argument("dataset", type=Path, metavar="DATASET", help="a folder of the format field-dataset/1")
-    parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="table.npz, or table.csv without crops")
+    parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="table.npz or table.csv")
     parser.add_argument("--features", default="grid/1", metavar="NAME", help="grid/1 (default) or grid-alone/1")
     parser.add_argument("--size", type=crop_size, default=(80, 80), metavar="WxH", help="crop size (80x80)")
     parser.add_argument(
@@ -49,7 +50,9 @@ def _features(args: argparse.Namespace) -> int:
         raise Usage(f"--out {args.out} ends in neither .npz nor .csv", "Name the table to write")
     if not 0.0 <= args.margin <= 1.0:
         raise Usage(f"--margin {args.margin:g}; a share from 0 to 1 was expected", "Leave it out")
-    check_out(args.out, args.force)
+    crops = args.out.with_suffix(".crops.npz")
+    for path in (args.out, crops):
+        check_out(path, args.force)
     from edge_runtime.records import CropSpec
     from edge_runtime.workshop.features import feature_set
     from edge_runtime.workshop.features_table import make_table
@@ -58,10 +61,19 @@ def _features(args: argparse.Namespace) -> int:
         table = make_table(args.dataset, feature_set(args.features), CropSpec(args.size, args.margin), bar())
     finally:
         wipe()
+    write_whole(crops, table.crops())
     write_whole(args.out, table.csv() if args.out.suffix == ".csv" else table.npz())
     states = {str(state): int((table.state == state).sum()) for state in sorted(set(table.state.tolist()))}
     if args.json:
-        emit({"path": str(args.out), "rows": len(table.state), "features": table.chosen.name, "states": states})
+        emit(
+            {
+                "path": str(args.out),
+                "crops": str(crops),
+                "rows": len(table.state),
+                "features": table.chosen.name,
+                "states": states,
+            }
+        )
     else:
         counted = ", ".join(f"{count} {state}" for state, count in states.items())
         say(f"{args.out}: {len(table.state)} rows of {table.chosen.width} features ({table.chosen.name}): {counted}")

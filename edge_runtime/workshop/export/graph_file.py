@@ -89,6 +89,11 @@ def _version_faults(model: onnx.ModelProto, opsets: dict[str, int]) -> Iterator[
     for domain, (lowest, highest) in OPSETS.items():
         if domain in opsets and not lowest <= opsets[domain] <= highest:
             yield f"opset {opsets[domain]} of {domain} (expected {lowest} to {highest})"
+    versions = {(entry.domain or "ai.onnx", entry.version) for entry in model.opset_import}
+    for domain in sorted(opsets):
+        named = sorted(version for other, version in versions if other == domain)
+        if len(named) > 1:
+            yield f"{domain} is named in the opsets {', '.join(map(str, named))}, one was expected"
     if model.ir_version < IR_VERSIONS[0]:
         yield f"IR version {model.ir_version} (expected {IR_VERSIONS[0]} or newer)"
     if opsets.get("ai.onnx", 0) <= 0:

@@ -11,6 +11,7 @@ from typing import Literal
 import numpy as np
 import onnx
 from numpy.typing import NDArray
+from onnx import helper
 
 from edge_runtime.errors import Refused, Usage
 from edge_runtime.manifest import InputSpec, OutputSpec
@@ -141,6 +142,14 @@ def _repaired(found: GraphFile, wishes: Wishes, keep: str | None) -> tuple[bytes
         repairs.append(f"IR version {model.ir_version} lowered to {IR_VERSIONS[1]}")
         model = _copy(model)
         model.ir_version = IR_VERSIONS[1]
+    if len(model.opset_import) > len(found.opsets):
+        repairs.append("opsets that were named twice are named once")
+        model = _copy(model)
+        del model.opset_import[:]
+        model.opset_import.extend(
+            helper.make_opsetid("" if name == "ai.onnx" else name, number)
+            for name, number in sorted(found.opsets.items())
+        )
     others = [entry.name for entry in model.graph.output if keep is not None and entry.name != keep]
     if others:
         repairs.append(f"outputs left out: {', '.join(others)}")

@@ -95,7 +95,7 @@ def test_a_fixed_batch_is_freed_when_asked_and_says_the_same(
 
 
 def test_an_axis_that_only_looks_free_is_found_out(tmp_path: Path, few: Samples) -> None:
-    with pytest.raises(Refused, match="first axis is not free|does not run the model"):
+    with pytest.raises(Refused, match=r"first axis is not free|does not run the model"):
         export(classifier(rows=1, reshape=(-1, 8, 1), columns=4), tmp_path, few, free_batch=True)
 
 
@@ -134,6 +134,17 @@ def test_a_newer_ir_version_is_lowered(tmp_path: Path, few: Samples) -> None:
     model.ir_version = 11
     exported = export(model, tmp_path, few)
     assert exported.receipt.ir_version == 10
+
+
+def test_an_opset_named_twice_is_named_once(tmp_path: Path, few: Samples) -> None:
+    """As onnx.compose leaves it."""
+    model = classifier()
+    model.opset_import.extend([onnx.helper.make_opsetid("", 17)])
+    exported = export(model, tmp_path, few)
+    assert len(onnx.ModelProto.FromString(exported.raw).opset_import) == 1
+    model.opset_import.extend([onnx.helper.make_opsetid("ai.onnx", 13)])
+    with pytest.raises(Refused, match="opsets 13, 17, one was expected"):
+        export(model, tmp_path, few)
 
 
 def test_a_subgraph_is_no_obstacle(tmp_path: Path, few: Samples) -> None:
