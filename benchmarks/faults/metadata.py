@@ -23,7 +23,8 @@ from edge_runtime.lifecycle.trust.updater import Updater
 
 QUICK_STRIDE = 61
 FLIPS = (0x01, 0x20, 0x80)
-"""A neighbouring sign, the other case, no ASCII: each at every byte."""
+"""A neighbouring sign, the other case, no ASCII: each at every byte, where it is the first time that it is read."""
+_MEANINGLESS = "without meaning (in a spare signature, or the case of a hex digit or of a date's T and Z: what is signed is the same)"
 METADATA = (
     "metadata/2.root.json",
     "metadata/timestamp.json",
@@ -40,42 +41,49 @@ def campaign(quick: bool, stride: int = QUICK_STRIDE) -> Iterable[Row]:
         stride = stride if quick else 1
         for pattern in METADATA:
             yield _offered(scene, Path(folder), pattern, stride)
+        content(scene.device(Path(folder) / "old-state", HeldRepository(scene.old)))
+        for pattern in METADATA:
+            yield _offered(scene, Path(folder), pattern, stride, Path(folder) / "old-state")
         yield _stored(scene, Path(folder), stride)
         yield _lost(scene, Path(folder))
 
 
-def mutations(raw: bytes, stride: int) -> Iterator[tuple[str, bytes]]:
-    """Every byte changed in three ways, every truncation, and the file zeroed or followed by more."""
+def mutations(raw: bytes, stride: int, flips: tuple[int, ...] = FLIPS) -> Iterator[tuple[str, bytes]]:
+    """Every byte changed in some ways, every truncation, and the file zeroed or followed by more."""
     for place in range(0, len(raw), stride):
-        for flip in FLIPS:
+        for flip in flips:
             yield f"byte {place} ^ {flip:#04x}", raw[:place] + bytes([raw[place] ^ flip]) + raw[place + 1 :]
         yield f"cut at {place}", raw[:place]
     yield "zeroed", bytes(len(raw))
     yield "followed by more", raw + b"{}"
 
 
-def _offered(scene: Scene, folder: Path, pattern: str, stride: int) -> Row:
-    """The repository offers a changed file to a new device."""
+def _offered(scene: Scene, folder: Path, pattern: str, stride: int, trusted: Path | None = None) -> Row:
+    """The repository offers a changed file to a new device, or to one that has trusted its older self."""
     whole = HeldRepository(scene.new)
     path = max((p for p in whole.files if Path(p).match(pattern)), key=_version)
     expected = content(scene.device(folder / "expected", whole))
     said, first_bad, points = Counter[str](), "", 0
     state = folder / "offered"
-    for what, raw in mutations(whole.files[path], stride):
+    for what, raw in mutations(whole.files[path], stride, FLIPS[:1] if trusted else FLIPS):
+        shutil.rmtree(state, ignore_errors=True)
+        if trusted:
+            shutil.copytree(trusted, state)
         offered = HeldRepository(scene.new)
         offered.files[path] = raw
         verdict = _verdict(scene.device(state, offered), expected, whole.files[path], raw)
-        shutil.rmtree(state, ignore_errors=True)
+        if trusted and _goes_on(lambda: _require(content(scene.device(state, whole)) == expected), None):
+            verdict = "what was trusted before is not good any more"
         points, said[verdict] = points + 1, said[verdict] + 1
         if verdict not in ("refused", "same content") and not first_bad:
             first_bad = f"{path} {what}: {verdict}"
-    held = said["refused"] + said["same content"]
-    note = (
-        first_bad
-        or f"{said['refused']} refused, {said['same content']} without meaning (in a spare signature, or the case of a hex digit or of a date's T and Z: what is signed is the same), 0 accepted"
-    )
     role = path.removeprefix("metadata/").split(".")[-2]
-    return Row(6, f"every byte changed and every length cut of the repository's {role}", points, held, note)
+    who = "a device that trusts its older self" if trusted else "a new device"
+    told = f"{said['refused']} refused, {said['same content']} {_MEANINGLESS}, 0 accepted"
+    held = said["refused"] + said["same content"]
+    return Row(
+        6, f"every byte and every length of the repository's {role}, offered to {who}", points, held, first_bad or told
+    )
 
 
 def _verdict(updater: Updater, expected: tuple[bytes, ...], whole: bytes, raw: bytes) -> str:
@@ -99,7 +107,7 @@ def _stored(scene: Scene, folder: Path, stride: int) -> Row:
     expected = content(scene.device(state, repository))
     file = state / "trust" / "metadata.json"
     whole, points, held, first_bad = file.read_bytes(), 0, 0, ""
-    for what, raw in mutations(whole, stride):
+    for what, raw in mutations(whole, stride, FLIPS[:1]):
         points += 1
         file.write_bytes(raw)
         bad = _goes_on(lambda: scene.device(state, old).refresh(), Refused) or _goes_on(
@@ -108,7 +116,7 @@ def _stored(scene: Scene, folder: Path, stride: int) -> Row:
         held += not bad
         first_bad = first_bad or (f"{what}: {bad}" if bad else "")
     note = first_bad or "an old repository refused by the floors, the new one fetched again"
-    return Row(6, "every byte changed and every length cut of the device's own trusted metadata", points, held, note)
+    return Row(6, "every byte and every length of the device's own trusted metadata", points, held, note)
 
 
 def _lost(scene: Scene, folder: Path) -> Row:
@@ -120,7 +128,6 @@ def _lost(scene: Scene, folder: Path) -> Row:
         "emptied": lambda path: path.write_bytes(b""),
         "replaced by an old one": lambda path: shutil.copy(folder / "old-state" / "trust" / "metadata.json", path),
     }
-    content(scene.device(folder / "old-state", old))
     for way, spoil in ways.items():
         for copy_lost in (None, 0, 1):
             for root_known in (True, False):
