@@ -96,7 +96,10 @@ def boxes_alike(decoder: Decoder, size: tuple[int, int], first: str, names: tupl
 
 
 class Judge:
-    """Compares int8 files with one float file over the same rows; the float answers are computed once."""
+    """Compares int8 files with one float file over the same rows.
+
+    Raises Refused if the samples do not fit the float file, ModelFault if it answers with NaN or infinity.
+    """
 
     def __init__(
         self,
@@ -111,9 +114,9 @@ class Judge:
         self._batches = [list(rows[k : k + batch]) for k in range(0, len(rows), batch)]
         self._names = (output.name,) if output else None
         self._float = Runner(model)
-        self._float.require(samples.feed(self._batches[0][:1]))
-        self.spread = 1.0
-        """Standard deviation of the float outputs, of which errors are a share."""
+        first = samples.feed(self._batches[0])
+        self._float.require(first)
+        _require_finite(self._float(first, self._names))
 
     def compare(self, int8: bytes) -> Likeness:
         """Run both files over all rows. Raises ModelFault if the float file answers with NaN or infinity."""

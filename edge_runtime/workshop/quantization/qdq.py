@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import io
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -127,11 +127,12 @@ def gather(prepared: Prepared, samples: Samples, rows: Sequence[int], method: st
         calibrator = create_calibrator(
             ready, list(prepared.kinds), augmented, calibrate_method=METHODS[method], extra_options=extra
         )
-        for begin in range(0, len(batches), CHUNK):
-            chunk = batches[begin : begin + CHUNK]
+        done = 0
+        for chunk in _chunks(batches):
             calibrator.collect_data(_Batches(samples, chunk))
+            done += sum(map(len, chunk))
             if told:
-                told(sum(map(len, batches[: begin + len(chunk)])), len(rows))
+                told(done, len(rows))
         return Ranges(method, calibrator.compute_data())  # type: ignore[arg-type]
 
 
@@ -186,6 +187,15 @@ def int8_share(model: onnx.ModelProto) -> tuple[int, int]:
     back = {node.output[0] for node in model.graph.node if node.op_type == "DequantizeLinear"}
     workers = [node for node in model.graph.node if node.op_type in WORKERS]
     return sum(len(node.input) > 1 and node.input[1] in back for node in workers), len(workers)
+
+
+def _chunks(batches: Sequence[Sequence[int]]) -> Iterator[Sequence[Sequence[int]]]:
+    """CHUNK batches at a time, all of one size: the calibrators stack them."""
+    whole = [batch for batch in batches if len(batch) == len(batches[0])]
+    for begin in range(0, len(whole), CHUNK):
+        yield whole[begin : begin + CHUNK]
+    if len(whole) < len(batches):
+        yield batches[len(whole) :]
 
 
 class _Batches(CalibrationDataReader):  # type: ignore[misc]
