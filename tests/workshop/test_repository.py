@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import shutil
 import stat
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from lifecycle.bundles import make_bundle
 from lifecycle.disks import FaultyFiles, Killed
+from tuf.api.exceptions import DownloadHTTPError
+from tuf.ngclient.fetcher import FetcherInterface
+from tuf.ngclient.updater import Updater as TufClient
 
 from edge_runtime.errors import Refused, TryAgain, Unavailable
 from edge_runtime.lifecycle.trust.updater import Updater
@@ -341,3 +345,33 @@ def test_two_operators_at_once(newcomer: Desk, monkeypatch: pytest.MonkeyPatch) 
     with repository.alone(), pytest.raises(TryAgain, match="somebody else"):
         newcomer.publish("1.0.0")
     newcomer.publish("1.0.0")
+
+
+class FolderFetcher(FetcherInterface):
+    """python-tuf's own client, reading the folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def _fetch(self, url: str) -> Iterator[bytes]:
+        path = self._folder / url.removeprefix("http://anywhere/")
+        if not path.is_file():
+            raise DownloadHTTPError("not there", 404)
+        return iter([path.read_bytes()])
+
+
+def test_other_clients_of_the_framework_read_it(fleet: Desk, tmp_path: Path) -> None:
+    fleet.publish("1.0.0")
+    changes.rotate(fleet.folder, ["root", "models"], fleet.keys())
+    (tmp_path / "client").mkdir()
+    client = TufClient(
+        str(tmp_path / "client"),
+        "http://anywhere/metadata/",
+        str(tmp_path),
+        "http://anywhere/targets/",
+        FolderFetcher(fleet.folder),
+        bootstrap=fleet.enrolled,
+    )
+    target = client.get_targetinfo(f"models/{NAME}/{NAME}-1.0.0.zip")
+    assert target is not None
+    assert Path(client.download_target(target)).read_bytes() == fleet.bundle("1.0.0").read_bytes()

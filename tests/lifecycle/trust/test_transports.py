@@ -10,7 +10,9 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -284,6 +286,26 @@ def test_wrong_bytes_leave_nothing(tmp_path: Path, updater: Updater, server: Web
     with pytest.raises(Refused, match="not the file"):
         updater.fetch(release)
     assert not list((tmp_path / "state" / "staging").iterdir())
+
+
+def test_the_web_server_that_python_brings(tmp_path: Path, sim: Simulator, folder: Path) -> None:
+    """It knows no ranges."""
+
+    class Quiet(SimpleHTTPRequestHandler):
+        def __init__(self, *args: Any) -> None:
+            super().__init__(*args, directory=str(folder))
+
+        def log_message(self, *args: Any) -> None:
+            return
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Quiet) as web:
+        threading.Thread(target=web.serve_forever, daemon=True).start()
+        updater = Updater(tmp_path / "state", f"http://127.0.0.1:{web.server_port}", sim.roots[0], HandClock())
+        _part(tmp_path, updater).write_bytes((b"first" * 100)[:123])
+        assert updater.fetch(updater.releases("shelf")[0]).read_bytes() == b"first" * 100
+        with pytest.raises(NotThere):
+            read_whole(HttpTransport(f"http://127.0.0.1:{web.server_port}/"), "metadata/9.root.json", 10, 5.0)
+        web.shutdown()
 
 
 # TLS
