@@ -36,7 +36,8 @@ from edge_runtime.normalize.warp import Warp, scaling
 from edge_runtime.records import CanvasSpec, Image, Layout
 from edge_runtime.workshop.pack import npz
 
-MAX_CANVASES = 6
+MAX_PICTURES, MAX_CANVASES = 32, 6
+"""Sample pictures that are looked at, and canvases of them that are kept; of more, evenly spread ones."""
 TOLERANCE = 0.02
 """Of scores, and of outputs in shares of their size: float kernels of other processors stay far below it, int8 below it by
 little; a decoder that is one grid off does not."""
@@ -156,16 +157,16 @@ def prepare_detector(
 
 
 def sample_canvases(spec: CanvasSpec, pictures: Sequence[Path], layout: Path | None = None) -> NDArray[np.uint8]:
-    """Canvases (n, h, w, 3) of sample pictures: frames of the camera of `layout`, or else any photographs.
+    """Canvases (n, h, w, 3) of sample pictures, at most MAX_PICTURES: frames of the camera of `layout`, or else any photographs.
 
     Raises what reading a picture or a layout raises.
     """
-    painted = [_painted(spec, decode_still(path), layout) for path in pictures]
-    if not painted:
+    if not pictures:
         raise Refused(
             "no sample picture was given; the golden set is made from some", "Name a few with what is to be found"
         )
-    return np.concatenate(painted)
+    places = np.linspace(0, len(pictures) - 1, min(MAX_PICTURES, len(pictures))).round().astype(int)
+    return np.concatenate([_painted(spec, decode_still(pictures[place]), layout) for place in places])
 
 
 def _painted(spec: CanvasSpec, picture: Image, layout: Path | None) -> NDArray[np.uint8]:

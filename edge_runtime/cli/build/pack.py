@@ -170,7 +170,7 @@ def _evidence(args: argparse.Namespace, graphs: Graphs) -> Evidence:
 def _detector(args: argparse.Namespace) -> Packed:
     from edge_runtime.workshop.detect import manifest_of, read_description
     from edge_runtime.workshop.packing.assemble import Graphs, assemble
-    from edge_runtime.workshop.packing.detectors import from_pictures, pictures_in
+    from edge_runtime.workshop.packing.detectors import fitted_to, from_pictures, pictures_in
     from edge_runtime.workshop.packing.identity import Identity
 
     described = read_description(args.detector)
@@ -183,6 +183,8 @@ def _detector(args: argparse.Namespace) -> Packed:
     evidence = from_pictures(
         packed, float32 if args.int8 else None, named, pictures_in(args.samples), args.layout, tolerance
     )
+    if args.field:
+        evidence = fitted_to(evidence, packed, named, tuple(args.field))
     graphs = Graphs(packed, float32 if args.int8 else None, named.input, named.output, named.decoder)
     identity = Identity(
         args.name or named.name,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,11 +16,14 @@ from edge_runtime.inference.session import open_session
 from edge_runtime.lifecycle.arrays import read_arrays
 from edge_runtime.manifest import Manifest
 from edge_runtime.workshop.detect import manifest_of, prepare_detector, read_description, sample_canvases
+from edge_runtime.workshop.detect_fit import fit_detector
+from edge_runtime.workshop.field_bench.dataset import read_bench
 from edge_runtime.workshop.pack import npz
 from edge_runtime.workshop.packing.assemble import Evidence
 
 PICTURES = (".jpg", ".jpeg", ".png")
 FLOAT_TOLERANCE = 0.02
+_UNMEASURED = " Nothing was measured on labels."
 
 
 def pictures_in(folder: Path) -> tuple[Path, ...]:
@@ -63,10 +67,22 @@ def from_pictures(
         (
             (
                 "how_measured",
-                f"{made.found} boxes found in the sample pictures are its golden set; not measured on labels.",
+                f"{made.found} boxes found in the sample pictures are its golden set.{_UNMEASURED}",
             ),
         ),
     )
+
+
+def fitted_to(evidence: Evidence, packed: bytes, manifest: Manifest, datasets: tuple[Path, ...]) -> Evidence:
+    """The same evidence with a confidence that is fitted to labelled shelves; thresholds stay the description's.
+
+    Raises Refused if the datasets hold too little to fit to, and what reading them raises.
+    """
+    fit = fit_detector(packed, manifest, [shelf for folder in datasets for shelf in read_bench(folder)])
+    said = f"Confidence is fitted to {fit.slots} labelled slots: negative log-likelihood {fit.loss_before:.3f} to {fit.loss_after:.3f}."
+    facts = tuple((heading, f"{text.removesuffix(_UNMEASURED)} {said}") for heading, text in evidence.facts)
+    warnings = ("thresholds are the description's: only the confidence was fitted",)
+    return replace(evidence, confidence=fit.confidence, facts=facts, warnings=warnings)
 
 
 def _with_float(golden: bytes, float32: bytes, manifest: Manifest) -> bytes:
