@@ -8,7 +8,9 @@ import cv2
 import numpy as np
 import pytest
 
+from edge_runtime.lifecycle.bundle import read_manifest
 from tests.inference.detect import graphs
+from tests.workshop.test_detect_fit import dataset
 
 from .conftest import SIZE, Run, Site, shelf
 
@@ -116,6 +118,18 @@ def test_a_description_and_a_graph_are_packed(run: Run, site: Site, tmp_path: Pa
     assert [slot["id"] for slot in line["slots"] if slot["state"] == "empty"] == ["r0s1"]
     first = bundle.read_bytes()
     assert run(*words, "--force").code == 0 and bundle.read_bytes() == first
+
+
+def test_confidence_is_fitted_to_labelled_shelves(run: Run, site: Site, tmp_path: Path) -> None:
+    model, description = tmp_path / "model.onnx", tmp_path / "detector.toml"
+    model.write_bytes(graphs.model_bytes("yolov8"))
+    description.write_text(DESCRIPTION)
+    field = dataset(tmp_path / "field", 10)
+    words = ("build", "pack", model, "--detector", description, "--samples", site.full.parent, "--out", tmp_path)
+    made = run(*words, "--field", field)
+    assert made.code == 0, made.err
+    manifest = read_manifest(tmp_path / "dark-and-bright-1.0.0.zip")
+    assert manifest.confidence.base < 0 and "120 labelled slots" in manifest.card["how_measured"]
 
 
 @pytest.mark.parametrize(
