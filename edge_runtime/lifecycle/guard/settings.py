@@ -54,7 +54,11 @@ class LabelSettings:
     """Chance of ever falling back from a model that is exactly as bad as tolerated."""
     promise: float = 0.97
     """Accuracy that the incumbent's receipt promises."""
-    tolerance: float = 0.02
+    alpha_sign: float = 0.01
+    """The same of a model that is exactly as good as the incumbent."""
+    beside: float = 0.2
+    """Level at which the incumbent must win the labels that part the two, for a broken promise to count."""
+    tolerance: float = 0.01
     """So much worse than promised is no reason to fall back."""
     noise: float = 0.05
     """Share of feedback that is itself wrong."""
@@ -70,6 +74,12 @@ class DisputeSettings:
     """Chance of ever falling back from a model that is exactly as good as the incumbent."""
     tolerated: float = 0.0
     """Mean of what disputes may give against a model that need not go: 0 is as good as the incumbent."""
+    beside: float = 0.2
+    """Level at which signs must speak against the model for an excess of disputes to count."""
+    promise: float = 0.97
+    """Accuracy that a model claims before it has shown here how sure it is."""
+    slack: float = 0.05
+    """Disputes beyond what both models' confidences allow that are no excess yet, as a share of the looks."""
     settle_frames: int = 3
     """A disagreement counts once it has stood for so many comparisons without a change of pixels."""
     kinship: float = 20.0

@@ -89,6 +89,11 @@ class TrialWatch(StandingWatch):
         enough = self.frames >= settings.least_frames and self._last_s - self._began_s >= settings.least_s
         return enough and (not self._pairs or self._pairs >= settings.least_pairs)
 
+    @property
+    def worth_asking(self) -> tuple[tuple[str, str], ...]:
+        """(camera, slot) on which the models differ now: feedback here (`Feedback.picked`) says most."""
+        return self._disputes.worth_asking
+
     def describe(self) -> dict[str, float | str]:
         return super().describe() | {
             "trial_s": round(self._last_s - (self._began_s or self._last_s), 1),
@@ -96,6 +101,7 @@ class TrialWatch(StandingWatch):
             "looks": self._disputes.looks,
             "disputes": self._disputes.disputes,
             "dispute_evidence": round(self._disputes.log_wealth, 3),
+            "excess_evidence": round(self._disputes.log_excess, 3),
         }
 
     def _judge(self, evidence: FrameEvidence, steady: bool, pairs: Sequence[SlotPair]) -> Verdict:

@@ -102,3 +102,5 @@ class Feedback:
     right: bool
     theirs_right: bool | None = None
     """The same of the incumbent, where its answer to the same picture is known."""
+    picked: bool = False
+    """The slot was picked because the models differ on it; else slots are labelled whatever the models say."""

@@ -39,3 +39,31 @@ class Wealth:
     def against(self, alpha: float) -> bool:
         """Whether the hypothesis is refuted at the level `alpha`, valid at any time."""
         return self.log >= -math.log(alpha)
+
+
+class Stakes:
+    """Gamblers against the hypothesis that the next payoff, -1..1, has a mean of at most `null`: each lays a fixed share of
+    the greatest stake that can not ruin him (Waudby-Smith and Ramdas, Estimating means of bounded random variables by
+    betting, 2024)."""
+
+    SHARES = (0.15, 0.3, 0.5, 0.75)
+
+    __slots__ = ("_logs",)
+
+    def __init__(self) -> None:
+        self._logs = [0.0] * len(self.SHARES)
+
+    @property
+    def log(self) -> float:
+        """Natural log of the wealth of all of them; 0 at the start."""
+        top = max(self._logs)
+        return top + math.log(sum(math.exp(one - top) for one in self._logs) / len(self._logs))
+
+    def bet(self, payoff: float, null: float) -> None:
+        """One payoff. `null`, above -1, must not depend on it."""
+        for number, share in enumerate(self.SHARES):
+            self._logs[number] += math.log1p(share / (1.0 + null) * (payoff - null))
+
+    def against(self, alpha: float) -> bool:
+        """Whether the hypothesis is refuted at the level `alpha`, valid at any time."""
+        return self.log >= -math.log(alpha)
