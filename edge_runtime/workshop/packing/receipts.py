@@ -11,11 +11,16 @@ from edge_runtime.workshop.validation.record import ValidationRecord
 
 CARRIED = {
     "agreement_percent": ("int8_agreement", 0.01),
-    "lab_delta_points": ("lab_accuracy_delta", 0.01),
-    "field_delta_points": ("accuracy_delta", 0.01),
+    "lab_loss_points": ("lab_accuracy_delta", -0.01),
+    "field_loss_points": ("field_accuracy_delta", -0.01),
+    "lab_percent": ("lab_accuracy", 0.01),
+    "field_percent": ("field_accuracy", 0.01),
+    "ece_lab_percent": ("lab_calibration_error", 0.01),
+    "ece_field_percent": ("field_calibration_error", 0.01),
     "slots": ("slots", 1.0),
 }
-"""Figure of a validation -> name in the receipt, and what it is multiplied with to be a share."""
+"""Figure of a validation -> name in the receipt, and what it is multiplied with."""
+TIMES = {"p50_ms": "int8_ms_32_slots", "float_p50_ms": "fp32_ms_32_slots", "speedup": "speedup"}
 
 
 def merged(
@@ -75,5 +80,8 @@ def _validated(record: ValidationRecord) -> dict[str, float]:
             value = dataset.figures.get(name)
             if value is not None:
                 figures[carried] = scale * value
-    times = {name: record.figures.get(name) for name in ("fp32_ms_32_slots", "int8_ms_32_slots", "speedup")}
-    return figures | {name: value for name, value in times.items() if value is not None}
+    for name, carried in TIMES.items():
+        value = record.figures.get(name)
+        if value is not None and record.float_sha256 is not None:
+            figures[carried] = value
+    return figures
