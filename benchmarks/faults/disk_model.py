@@ -131,6 +131,9 @@ class RecordingFiles(DiskFiles):
         self._tick()
         return number
 
+    def _file(self, path: Path) -> _File:
+        return self._disk.files[self._folder(path).names()[path.name]]
+
     def _folder(self, path: Path) -> _Folder:
         return self._disk.folders[self._key(path.parent)]
 

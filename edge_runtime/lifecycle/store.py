@@ -58,7 +58,7 @@ class ModelStore:
         factory: Sequence[Path],
         clock: Clock | None = None,
         files: Files | None = None,
-        allow_unsigned: bool = True,
+        allow_unsigned: bool = False,
     ) -> None:
         self._folder = state_dir / "models"
         self._files = files or DiskFiles()

@@ -45,7 +45,7 @@ def test_list_has_the_factory_bundles_and_those_of_a_store(run: Run, tmp_path: P
 def test_list_shows_an_installed_bundle(run: Run, tmp_path: Path) -> None:
     from edge_runtime.lifecycle.store import ModelStore
 
-    ModelStore(tmp_path, factory_bundles()).install(make_bundle(tmp_path / "b.zip", "9.8.7"))
+    ModelStore(tmp_path, factory_bundles(), allow_unsigned=True).install(make_bundle(tmp_path / "b.zip", "9.8.7"))
     lines = run("model", "list", "--state", tmp_path, "--json").lines
     assert "9.8.7" in {line["version"] for line in lines}
     assert "9.8.7" in run("model", "list", "--state", tmp_path).out

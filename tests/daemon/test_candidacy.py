@@ -51,7 +51,7 @@ class Life:
 
     @property
     def outside(self) -> ModelStore:
-        return ModelStore(self.rig.folder / "state", self.rig.make_bundles(("good",)), self.rig.boot)
+        return ModelStore(self.rig.folder / "state", self.rig.make_bundles(("good",)), self.rig.boot, allow_unsigned=True)
 
     def until(self, holds: Callable[[], bool], frames: int = 60) -> None:
         """Let frames go by until it holds; a model that is being loaded gets the time that it needs."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -41,14 +40,12 @@ class FaultyFiles(DiskFiles):
     """The real disk, whose n-th step (from 1) goes wrong.
 
     `fault`: `kill` ends the process before the step, `kill_half` in the middle of a write, `kill_after` right after
-    the step, `errno` fails it once, `errno_for_good` it and all that follow; `power` is a kill after which the folder
-    is as it was at the last sync.
+    the step, `errno` fails it once, `errno_for_good` it and all that follow.
     """
 
-    def __init__(self, nth: int = 0, fault: str = "kill", code: int = errno.EIO, snapshot: Path | None = None) -> None:
+    def __init__(self, nth: int = 0, fault: str = "kill", code: int = errno.EIO) -> None:
         self.nth, self.fault, self.code = nth, fault, code
         self.steps = 0
-        self._snapshot = snapshot
 
     def _step(self) -> bool:
         """Count a step; True if the fault must follow it."""
@@ -59,7 +56,7 @@ class FaultyFiles(DiskFiles):
             return False
         if self.fault == "errno":
             raise OSError(self.code, "injected")
-        if self.fault in ("kill", "power"):
+        if self.fault == "kill":
             raise Killed
         return True
 
@@ -85,9 +82,6 @@ class FaultyFiles(DiskFiles):
     def sync_folder(self, path: Path) -> None:
         after = self._step()
         super().sync_folder(path)
-        if self._snapshot is not None and path.name == "models":
-            shutil.rmtree(self._snapshot, ignore_errors=True)
-            shutil.copytree(path, self._snapshot)
         self._end(after)
 
     def remove(self, path: Path) -> None:

@@ -21,7 +21,7 @@ from pathlib import Path
 from edge_runtime.errors import TryAgain
 from edge_runtime.lifecycle.store import ModelStore
 root, bundle = Path(sys.argv[1]), Path(sys.argv[2])
-store = ModelStore(root / "state", [])
+store = ModelStore(root / "state", [], allow_unsigned=True)
 for _ in range(200):
     try:
         store.activate(store.install(bundle))
@@ -39,7 +39,7 @@ def probe(bundle: Bundle) -> None:
 
 @pytest.mark.parametrize("behaviour", ["nan", "wrong_shape", "crash", "golden_off", "garbage", "external"])
 def test_a_misbehaving_model_is_quarantined_and_the_old_one_runs_on(tmp_path: Path, behaviour: str) -> None:
-    store = ModelStore(tmp_path / "state", [make_bundle(tmp_path / "factory-1.0.0.zip")])
+    store = ModelStore(tmp_path / "state", [make_bundle(tmp_path / "factory-1.0.0.zip")], allow_unsigned=True)
     model = store.install(make_bundle(tmp_path / "new.zip", "1.1.0", behaviour))
     with pytest.raises(ModelFault) as fault:
         store.activate(model, probe)
@@ -50,7 +50,7 @@ def test_a_misbehaving_model_is_quarantined_and_the_old_one_runs_on(tmp_path: Pa
 
 
 def test_a_good_model_passes_the_probe(tmp_path: Path) -> None:
-    store = ModelStore(tmp_path / "state", [])
+    store = ModelStore(tmp_path / "state", [], allow_unsigned=True)
     store.activate(store.install(make_bundle(tmp_path / "new.zip", "1.1.0")), probe)
     running = store.current()
     assert running and running.manifest.version == "1.1.0"
@@ -64,6 +64,6 @@ def test_processes_that_change_the_store_at_once_leave_one_of_their_models_runni
     ]
     ended = [process.communicate(timeout=60)[1] for process in running]
     assert [process.returncode for process in running] == [0] * 4, ended
-    store = ModelStore(tmp_path / "state", [])
+    store = ModelStore(tmp_path / "state", [], allow_unsigned=True)
     assert store.current() is not None and not store.problems
     assert sum(step.phase == "committed" for step in store.history) == 4, "no activation was overwritten by another"

@@ -27,7 +27,7 @@ class Device:
         self.factory = [make_bundle(root / f"factory-{v}.zip", v) for v in ("0.9.0", "1.0.0")]
 
     def store(self, files: DiskFiles | None = None) -> ModelStore:
-        return ModelStore(self.state, self.factory, self.clock, files)
+        return ModelStore(self.state, self.factory, self.clock, files, allow_unsigned=True)
 
     def bundle(self, version: str, behaviour: str = "good") -> Path:
         return make_bundle(self.root / f"new-{version}-{behaviour}.zip", version, behaviour)
