@@ -117,16 +117,15 @@ class Bench:
         errors = ERRORS if fault == 3 else {"ENOSPC": errno.ENOSPC}
         held, points, first, left = 0, 0, "", 0
         for place in places:
-            for word, code in errors.items():
-                for for_good in (False, True):
-                    self._restore()
-                    ending = traced(self._child, fail=_failing(place, calls, code, for_good))
-                    left += bool(list((self.state / "staging").glob("*.part"))) and not for_good
-                    bad = "" if ending.status in (0, TryAgain.exit_code) else f"ended with {ending.status}"
-                    bad = bad or self._after()
-                    points, held = points + 1, held + (not bad)
-                    first = first or (f"call {place} ({names[place]}) {word}: {bad}" if bad else "")
-        what = "no room" if fault == 4 else "EIO, ENOSPC, EROFS, once and for good,"
+            for word, for_good in _ways(names[place], errors):
+                self._restore()
+                ending = traced(self._child, fail=_failing(place, calls, errors[word], for_good))
+                left += bool(list((self.state / "staging").glob("*.part"))) and not for_good
+                bad = "" if ending.status in (0, TryAgain.exit_code) else f"ended with {ending.status}"
+                bad = bad or self._after()
+                points, held = points + 1, held + (not bad)
+                first = first or (f"call {place} ({names[place]}) {word}: {bad}" if bad else "")
+        what = "no room" if fault == 4 else "EIO, ENOSPC or EROFS, once and for good,"
         note = first or (f"{left} parts left behind" if fault == 4 else "")
         return Row(
             fault,
@@ -176,6 +175,13 @@ class Bench:
     def _restore(self) -> None:
         shutil.rmtree(self.state, ignore_errors=True)
         shutil.copytree(self.picture, self.state)
+
+
+def _ways(call: str, errors: dict[str, int]) -> list[tuple[str, bool]]:
+    """Which errors, and whether for good: a call that only looks fails by EIO, and once."""
+    if call in LOOKS:
+        return [("EIO", False)]
+    return [(word, for_good) for word in errors for for_good in (False, True)]
 
 
 def _failing(place: int, calls: frozenset[str], code: int, for_good: bool) -> Callable[[int, str], int]:

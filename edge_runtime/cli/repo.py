@@ -189,7 +189,8 @@ def _put(args: argparse.Namespace) -> int:
     keys = _keys(args)
     from edge_runtime.workshop.repository import changes
 
-    say(f"{args.path}: offered by {changes.put_file(args.repository, args.path, args.file, keys)}")
+    for path, role in changes.put_files(args.repository, {args.path: args.file}, keys).items():
+        say(f"{path}: offered by {role}")
     return EXIT_OK
 
 

@@ -149,17 +149,21 @@ def test_a_new_repository_may_begin_above_the_floors_of_its_devices(newcomer: De
 
 
 def test_other_files_have_their_own_roles(fleet: Desk) -> None:
-    source = fleet.root / "d.json"
+    source, till = fleet.root / "d.json", "desired/lyon/till-3.json"
     source.write_text("{}")
-    assert changes.put_file(fleet.folder, "desired/lyon/till-3.json", source, fleet.keys()) == "desired"
-    assert changes.put_file(fleet.folder, "command-keys.json", source, fleet.keys()) == "command-keys"
-    assert fleet.device().read_target("desired/lyon/till-3.json", 100) == b"{}"
+    put = changes.put_files(fleet.folder, {till: source, "command-keys.json": source}, fleet.keys())
+    assert put == {till: "desired", "command-keys.json": "command-keys"}
+    assert fleet.device().read_target(till, 100) == b"{}"
     source.write_text('{"a":1}')
-    changes.put_file(fleet.folder, "desired/lyon/till-3.json", source, fleet.keys())
-    assert fleet.device().read_target("desired/lyon/till-3.json", 100) == b'{"a":1}'
+    changes.put_files(fleet.folder, {till: source}, fleet.keys())
+    before = fleet.files()
+    changes.put_files(fleet.folder, {till: source}, fleet.keys())
+    assert fleet.files() == before and fleet.device().read_target(till, 100) == b'{"a":1}'
     for path in ("models/x/x-1.zip", "../x", "a//b"):
         with pytest.raises(Refused):
-            changes.put_file(fleet.folder, path, source, fleet.keys())
+            changes.put_files(fleet.folder, {till: source, path: source}, fleet.keys())
+    with pytest.raises(Unavailable, match="can not be read"):
+        changes.put_files(fleet.folder, {till: fleet.root / "absent"}, fleet.keys())
 
 
 @pytest.mark.parametrize("role", ["root", "timestamp", "snapshot", "targets", "models", "desired"])

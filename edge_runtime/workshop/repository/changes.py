@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -12,7 +12,7 @@ from pathlib import Path
 from securesystemslib.signer._key import SSlibKey
 from tuf.api._payload import DelegatedRole, Delegations, MetaFile, Role, Root, Snapshot, TargetFile, Targets, Timestamp
 
-from edge_runtime.errors import EdgeError, Refused
+from edge_runtime.errors import EdgeError, Refused, Unavailable
 from edge_runtime.lifecycle.bundle import verify_bundle
 from edge_runtime.lifecycle.trust.release import Release, model_path, require_plain_path
 from edge_runtime.workshop.repository.folder import DAYS_FIELD, RepositoryFolder
@@ -82,22 +82,30 @@ def publish(folder: Path, bundles: Sequence[Path], keys: KeyFolders, release: in
     return done
 
 
-def put_file(folder: Path, path: str, source: Path, keys: KeyFolders) -> str:
-    """Add or replace a file that is no bundle (`desired/<site>/<device>.json`, `command-keys.json`); the role's name."""
-    require_plain_path(path)
-    if path.startswith("models/"):
-        raise Refused(f"{path} is a place of bundles", "Publish bundles with `repo publish`")
+def put_files(folder: Path, files: Mapping[str, Path], keys: KeyFolders) -> dict[str, str]:
+    """Add or replace files that are no bundles (`desired/<site>/<device>.json`, `command-keys.json`), all or none.
+
+    `files`: path for devices -> the file. Returns path -> the role that offers it. Files that are there already, byte for
+    byte, cost nothing. Raises Refused for a path that is not plain or is a bundle's, Unavailable for an unreadable file.
+    """
+    for path in files:
+        require_plain_path(path)
+        if path.startswith("models/"):
+            raise Refused(f"{path} is a place of bundles", "Publish bundles with `repo publish`")
     repository = RepositoryFolder.opened(folder)
     with repository.alone():
         repository = RepositoryFolder.opened(folder)
-        role = repository.role_for(path)
-        target = TargetFile.from_data(path, io.BytesIO(source.read_bytes()), ["sha256"])
-        if repository.listing(role).targets.get(path) != target:
-            repository.mark(role)
-            repository.listing(role).targets[path] = target
-            repository.store_target(source, path, target.hashes["sha256"])
+        changed = False
+        for path, source in files.items():
+            listing, target = repository.listing(repository.role_for(path)), _target_of(path, source)
+            if listing.targets.get(path) != target:
+                repository.mark(repository.role_for(path))
+                listing.targets[path] = target
+                repository.store_target(source, path, target.hashes["sha256"])
+                changed = True
+        if changed:
             repository.publish(keys)
-    return role
+        return {path: repository.role_for(path) for path in files}
 
 
 def withdraw(folder: Path, name: str, version: str, keys: KeyFolders) -> None:
@@ -206,6 +214,13 @@ def _list_bundle(repository: RepositoryFolder, bundle: Path, number: int | None)
     custom = {"name": report.id.name, "version": report.id.version, "release": highest[report.id.name]}
     listing.targets[path] = TargetFile(report.bytes, {"sha256": report.id.sha256}, path, {"custom": custom})
     return Published(_release(custom["release"], report.id.sha256, report.bytes, path, custom), True)
+
+
+def _target_of(path: str, source: Path) -> TargetFile:
+    try:
+        return TargetFile.from_data(path, io.BytesIO(source.read_bytes()), ["sha256"])
+    except OSError as fault:
+        raise Unavailable(f"{source} can not be read: {fault.strerror}", "Check the path and its rights") from None
 
 
 def _release(number: int, sha256: str, size: int, path: str, custom: dict[str, str]) -> Release:

@@ -159,6 +159,8 @@ class Simulator:
             if role != "root" and (role in self.delegates or role in TOP):
                 return self.raw(role)
         else:
+            if rest in self.files and not self.root.consistent_snapshot:
+                return self.files[rest]
             folder, _, name = rest.rpartition("/")
             name = name.partition(".")[2]
             whole = f"{folder}/{name}".lstrip("/")

@@ -16,11 +16,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from benchmarks.faults import clocks, metadata, trust_kill
 from edge_runtime.errors import Refused, TryAgain
 from edge_runtime.lifecycle.trust import rules
 from edge_runtime.lifecycle.trust.ceilings import CEILINGS
+from edge_runtime.lifecycle.trust.release import Target, model_path, release_of, require_plain_path
 
 from ..disks import FaultyFiles, Killed
 from .simulator import DAY_S, Device, Simulator
@@ -242,6 +245,52 @@ def test_metadata_that_the_disk_does_not_give_is_not_forgotten(device: Device) -
     kept.rmdir()
     kept.write_bytes(raw)
     device.refresh()
+
+
+def test_a_repository_without_versions_in_its_names(tmp_path: Path, sim: Simulator) -> None:
+    sim.root.consistent_snapshot = False
+    sim.roots.clear()
+    sim.publish_root(bump=False)
+    device = Device(tmp_path / "s", sim)
+    assert device.newest() == b"first" * 100
+    assert "targets/models/shelf/shelf-1.0.0.zip" in sim.asked
+
+
+def test_more_metadata_than_is_kept_is_only_fetched_again(device: Device, sim: Simulator) -> None:
+    sim.delegate("targets", "models", ("models/*/*",)).unrecognized_fields["filling"] = "x" * 50_000
+    sim.release("1.5.0", b"good", 5, role="models")
+    sim.publish("targets", "models")
+    device.ceilings = replace(CEILINGS, kept_bytes=20_000)
+    for _ in range(2):
+        assert device.newest() == b"good"
+    assert set(device.versions()) == {"root", "timestamp", "snapshot", "targets"}
+
+
+WORDS = st.text(max_size=20) | st.sampled_from(["shelf", "1.0.0", "models", "..", "", "a/b"])
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | WORDS,
+    lambda c: st.lists(c) | st.dictionaries(WORDS, c),
+    max_leaves=6,
+)
+
+
+@given(JSON | st.fixed_dictionaries({"name": WORDS, "version": WORDS, "release": st.integers() | WORDS}), WORDS)
+def test_whatever_a_description_holds_it_is_a_release_or_refused(custom: object, path: str) -> None:
+    try:
+        release = release_of(Target(f"models/{path}", "0" * 64, 1, custom))
+    except Refused as fault:
+        assert fault.mend
+    else:
+        assert release.target == model_path(release.name, release.version) and release.release > 0
+
+
+@given(st.text(alphabet="ab./\\%\0 \u00e9~", max_size=12))
+def test_a_plain_path_stays_below_its_folder(path: str) -> None:
+    try:
+        require_plain_path(path)
+    except Refused:
+        return
+    assert (Path("/base") / path).resolve().is_relative_to("/base") and not set(path) & set("\\%\0 ")
 
 
 BLOCKED = """
