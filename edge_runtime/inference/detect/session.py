@@ -43,9 +43,10 @@ class DetectSession(Session):
 
     def size_varies(self, place: int) -> bool:
         """Whether the graph leaves the size of this output open beyond the batch, as one that suppresses boxes itself does."""
-        given = {node.name: node.shape for node in self._runtime.get_outputs()}
-        sides = given[self._names[place]]
-        return not sides or any(not isinstance(side, int) for side in (sides[1:] if len(sides) > 1 else sides))
+        shape = {node.name: node.shape for node in self._runtime.get_outputs()}[self._names[place]]
+        wanted = expected_shapes(self._decoder, self._spec.size)[place]
+        sides = shape[1:] if len(shape) == len(wanted) + 1 else shape
+        return not sides or any(not isinstance(side, int) for side in sides)
 
     def boxes(self, canvas: Image) -> Boxes:
         """What is found in one (h, w, 3) BGR uint8 canvas. Raises ModelFault if the model fails or answers nonsense."""
