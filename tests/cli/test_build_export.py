@@ -15,6 +15,8 @@ import pytest
 from onnx import TensorProto
 from sklearn.decomposition import FastICA
 from sklearn.linear_model import LinearRegression, LogisticRegression
+from sklearn.model_selection import GridSearchCV
+from sklearn.naive_bayes import GaussianNB
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from workshop.export.graphs import classifier, one_node, save
@@ -143,6 +145,13 @@ FAULTS: list[tuple[str, Make, tuple[str, ...], int, tuple[str, ...]]] = [
     ("not fitted", dumped(make_pipeline(StandardScaler(), LogisticRegression())), TRUST, 1, ("not fitted", "Call fit")),
     ("no estimator", dumped({"a": 1}), TRUST, EXIT_PROBLEM, ("holds a dict", "pipeline itself")),
     ("a regression", dumped(LinearRegression().fit([[0], [1]], [0, 1])), TRUST, 1, ("no classifier", "slot states")),
+    (
+        "a search that chose none",
+        dumped(GridSearchCV(GaussianNB(), {"var_smoothing": [1e-3]}, refit=False, cv=2).fit(*table(4))),
+        TRUST,
+        EXIT_PROBLEM,
+        ("GridSearchCV", "refit=True"),
+    ),
     ("other features", dumped(fitted(60)), TRUST, EXIT_PROBLEM, ("60 features", "grid/1 has 198", "build features")),
     ("the other set", dumped(fitted(108)), TRUST, EXIT_PROBLEM, ("108 features", "--features grid-alone/1")),
     ("other classes", dumped(fitted(states=np.array(["full", "thin"]))), TRUST, 1, ("'full'", "--labels full=stocked")),
@@ -212,9 +221,29 @@ def test_a_function_gives_the_estimator(run: Run, tmp_path: Path, monkeypatch: p
     ran = run("build", "export", "my_training:made", "--out", "shelf.onnx")
     assert ran.code == EXIT_OK, ran.err
     assert read_receipt(Path("shelf.onnx")).source.name == "my_training:made"
-    ran = run("build", "export", "my_training:other", "--out", "other.onnx")
-    assert (ran.code, "can not be imported" in ran.err) == (EXIT_UNAVAILABLE, True)
     sys.modules.pop("my_training")
+
+
+@pytest.mark.parametrize(
+    ("code", "name", "exit_code", "said"),
+    [
+        ("made = 1", "my_training:other", EXIT_UNAVAILABLE, "can not be imported"),
+        ("def made(:", "my_training:made", EXIT_UNAVAILABLE, "can not be imported"),
+        ("import not_there_at_all", "my_training:made", EXIT_UNAVAILABLE, "not_there_at_all"),
+        ("", "no_such_training:made", EXIT_UNAVAILABLE, "no_such_training"),
+        ("def made(): return 1 / 0", "my_training:made", EXIT_PROBLEM, "made() failed: ZeroDivisionError"),
+        ("def made(): return None", "my_training:made", EXIT_PROBLEM, "holds a NoneType"),
+    ],
+)
+def test_a_function_that_gives_none(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: str, name: str, exit_code: int, said: str
+) -> None:
+    (tmp_path / "my_training.py").write_text(code + "\n")
+    monkeypatch.chdir(tmp_path)
+    ran = run("build", "export", name, "--out", "shelf.onnx")
+    sys.modules.pop("my_training", None)
+    assert (ran.code, said in ran.err) == (exit_code, True), ran.err
+    assert str(tmp_path) not in sys.path
 
 
 def test_a_difference_above_the_tolerance_writes_nothing(run: Run, tmp_path: Path) -> None:

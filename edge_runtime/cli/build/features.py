@@ -46,13 +46,7 @@ def register(verbs: Verbs) -> None:
 
 def _features(args: argparse.Namespace) -> int:
     require_build()
-    if args.out.suffix not in (".npz", ".csv"):
-        raise Usage(f"--out {args.out} ends in neither .npz nor .csv", "Name the table to write")
-    if not 0.0 <= args.margin <= 1.0:
-        raise Usage(f"--margin {args.margin:g}; a share from 0 to 1 was expected", "Leave it out")
-    crops = args.out.with_suffix(".crops.npz")
-    for path in (args.out, crops):
-        check_out(path, args.force)
+    crops = _check(args)
     from edge_runtime.records import CropSpec
     from edge_runtime.workshop.features import feature_set
     from edge_runtime.workshop.features_table import make_table
@@ -78,3 +72,15 @@ def _features(args: argparse.Namespace) -> int:
         counted = ", ".join(f"{count} {state}" for state, count in states.items())
         say(f"{args.out}: {len(table.state)} rows of {table.chosen.width} features ({table.chosen.name}): {counted}")
     return EXIT_OK
+
+
+def _check(args: argparse.Namespace) -> Path:
+    """Where the crops go."""
+    if args.out.suffix not in (".npz", ".csv"):
+        raise Usage(f"--out {args.out} ends in neither .npz nor .csv", "Name the table to write")
+    if not 0.0 <= args.margin <= 1.0:
+        raise Usage(f"--margin {args.margin:g}; a share from 0 to 1 was expected", "Leave it out")
+    crops: Path = args.out.with_suffix(".crops.npz")
+    for path in (args.out, crops):
+        check_out(path, args.force)
+    return crops

@@ -19,7 +19,7 @@ from sklearn.exceptions import InconsistentVersionWarning, NotFittedError
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
-from edge_runtime.errors import EdgeError, Refused, Unavailable, Usage
+from edge_runtime.errors import Refused, Unavailable, Usage
 from edge_runtime.workshop.export.receipt import Source
 
 TRUST = (
@@ -79,20 +79,18 @@ def from_function(name: str) -> Fitted:
     Raises Unavailable if there is no such function, Refused if it fails or gives no fitted classifier.
     """
     module_name, _, function_name = name.partition(":")
-    sys.path.insert(0, str(Path.cwd()))
+    here = str(Path.cwd())
+    sys.path.insert(0, here)
     try:
-        made = getattr(importlib.import_module(module_name), function_name)
-    except (ImportError, AttributeError, SyntaxError) as fault:
+        module = importlib.import_module(module_name)
+        estimator = _called(name, getattr(module, function_name))
+    except (SyntaxError, OSError, *_UNPICKLING) as fault:
         raise Unavailable(
             f"{name} can not be imported: {fault}", "Name it as module:function, from its folder"
         ) from None
     finally:
-        sys.path.pop(0)
-    try:
-        estimator = made()
-    except (EdgeError, OSError, *_UNPICKLING) as fault:
-        raise Refused(f"{name}() failed: {type(fault).__name__}: {fault}", "Mend the function") from None
-    file = getattr(sys.modules[module_name], "__file__", None)
+        sys.path.remove(here)
+    file = getattr(module, "__file__", None)
     sha256 = hashlib.sha256(Path(file).read_bytes()).hexdigest() if file else ""
     return _checked(estimator, Source("scikit-learn", name, sha256, describe(estimator)), ())
 
@@ -102,6 +100,13 @@ def describe(estimator: object) -> str:
     if isinstance(estimator, Pipeline):
         return " > ".join(describe(step) for _, step in estimator.steps)
     return type(estimator).__name__
+
+
+def _called(name: str, make: Any) -> Any:
+    try:
+        return make()
+    except (OSError, *_UNPICKLING) as fault:
+        raise Refused(f"{name}() failed: {type(fault).__name__}: {fault}", "Mend the function") from None
 
 
 def _unpickle(path: Path) -> object:
@@ -121,7 +126,7 @@ def _unpickle(path: Path) -> object:
 
 
 def _checked(estimator: Any, source: Source, notes: tuple[str, ...]) -> Fitted:
-    if not (hasattr(estimator, "fit") and hasattr(estimator, "predict")):
+    if not hasattr(estimator, "fit"):
         raise Refused(
             f"{source.name} holds a {type(estimator).__name__}, a scikit-learn classifier was expected",
             "Save the fitted estimator or pipeline itself",
@@ -134,4 +139,9 @@ def _checked(estimator: Any, source: Source, notes: tuple[str, ...]) -> Fitted:
         check_is_fitted(estimator)
     except NotFittedError:
         raise Refused(f"{source.name} holds {source.what}, which is not fitted", "Call fit before saving it") from None
+    if not hasattr(estimator, "classes_") or not hasattr(estimator, "n_features_in_"):
+        raise Refused(
+            f"{source.name} holds {source.what}, which does not say its classes and how many features it takes",
+            "A search needs refit=True; a part of your own needs classes_ and n_features_in_",
+        )
     return Fitted(estimator, source, notes)

@@ -40,17 +40,7 @@ def export_estimator(
     model = _merged(features_graph(chosen, crop.size), converted)
     raw = model.SerializeToString(deterministic=True)
     crops = samples.resized(crop.size)
-    spec = InputSpec(
-        layout="NHWC",
-        size=crop.size,
-        colour="BGR",
-        dtype="uint8",
-        mean=(0.0, 0.0, 0.0),
-        std=(1.0, 1.0, 1.0),
-        margin=crop.margin,
-        current=CURRENT,
-        reference=REFERENCE if chosen.pair else None,
-    )
+    spec = _input_spec(crop, chosen)
     output = OutputSpec(converted.kind, converted.kind, columns)
     vector = features(crops.current, crops.reference if chosen.pair else None)
     expected = source_scores(fitted.estimator, vector, converted.kind)
@@ -65,6 +55,20 @@ def export_estimator(
         features=chosen.name,
         warnings=(*fitted.warnings, *_unseen(expected, columns)),
         versions={name: version(name) for name in TOOLS},
+    )
+
+
+def _input_spec(crop: CropSpec, chosen: FeatureSet) -> InputSpec:
+    return InputSpec(
+        layout="NHWC",
+        size=crop.size,
+        colour="BGR",
+        dtype="uint8",
+        mean=(0.0, 0.0, 0.0),
+        std=(1.0, 1.0, 1.0),
+        margin=crop.margin,
+        current=CURRENT,
+        reference=REFERENCE if chosen.pair else None,
     )
 
 
