@@ -61,6 +61,8 @@ def _validate(args: argparse.Namespace) -> int:
     from edge_runtime.workshop.validation.gate import read_gate
     from edge_runtime.workshop.validation.outcome import conclude, record_of
 
+    if len({path.resolve() for path in args.datasets}) < len(args.datasets):
+        raise Usage("a dataset is given twice", "Name each once")
     gate = read_gate(args.gate) if args.gate else ()
     manifest, files, golden, subject = (
         _bundle(args.model) if args.model.suffix == ".zip" else _loose(args.model, args.int8)
