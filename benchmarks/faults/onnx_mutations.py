@@ -162,7 +162,7 @@ def outcome(verdict: dict[str, object]) -> str:
         "MB of memory": "out of memory",
         "killed by signal": "the child crashed",
         "was killed": "the child was killed",
-        "more than": "out of time",
+        "proving it took more than": "out of time",
         "golden set": "wrong answers",
         "does not load": "does not load",
         "fails": "refused or failed",

@@ -28,8 +28,9 @@ Rounds = Annotated[tuple[Amount, ...], msgspec.Meta(max_length=MAX_ROUNDS)]
 class ProofLimits:
     """What a model may take of this device while it is proved, and how slow it may be."""
 
-    memory_mb: int = 512
-    """Private memory of the proving process, the libraries' own (about 70) included."""
+    memory_mb: int = 320
+    """Private memory of the proving process, the libraries' own (about 60) included; with the daemon's own it stays below
+    what the systemd unit allows."""
     cpu_s: int = 120
     wall_s: float = 240.0
     latency_ms: float = 2000.0
