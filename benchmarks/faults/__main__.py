@@ -42,17 +42,17 @@ def main(arguments: list[str]) -> int:
     wanted = args.only or []
     numbers = {int(word) for word in wanted if word.isdigit()}
     names = [name for name in CAMPAIGNS if not wanted or numbers or name in wanted]
-    fresh: dict[str, list[Row]] = {}
+    fell = False
     for name in names:
-        fresh[name] = []
+        rows = []
         for row in _rows(name, args.quick):
             if not numbers or row.fault in numbers or name in wanted:
-                fresh[name].append(row)
+                rows.append(row)
                 _tell(row, name, args.json)
-    if not args.quick and not numbers:
-        found = {name: rows for name, rows in fresh.items() if rows}
-        PAGE.write_text(with_rows(PAGE.read_text(encoding="utf-8"), found), encoding="utf-8")
-    return int(any(row.held < row.points for rows in fresh.values() for row in rows))
+        fell |= any(row.held < row.points for row in rows)
+        if rows and not args.quick and not numbers:
+            PAGE.write_text(with_rows(PAGE.read_text(encoding="utf-8"), {name: rows}), encoding="utf-8")
+    return int(fell)
 
 
 def _rows(name: str, quick: bool) -> Iterator[Row]:

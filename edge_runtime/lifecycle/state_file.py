@@ -119,7 +119,7 @@ class _StateFile(msgspec.Struct, frozen=True):
 
 def encode_state(state: StoreState) -> bytes:
     """State to bytes; the oldest quarantine records, steps and starts beyond the bounds are left out."""
-    newest = sorted(state.quarantined.items(), key=lambda entry: entry[1].at.wall_s)[-MAX_QUARANTINED:]
+    newest = list(state.quarantined.items())[-MAX_QUARANTINED:]  # in the order that they were barred in: no clock
     bounded = msgspec.structs.replace(
         state, quarantined=dict(newest), starts=state.starts[-MAX_STARTS:], history=state.history[-MAX_HISTORY:]
     )

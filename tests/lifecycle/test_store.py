@@ -9,8 +9,11 @@ import pytest
 
 from edge_runtime.errors import ModelFault, Refused, TryAgain, Unavailable
 from edge_runtime.lifecycle.bundle import Bundle, sha256_of_file
+from edge_runtime.lifecycle.clock import Instant
 from edge_runtime.lifecycle.files import DiskFiles
+from edge_runtime.lifecycle.state_file import MAX_QUARANTINED, StoreState, decode_state, encode_state
 from edge_runtime.lifecycle.store import MAX_STAGED, ModelStore
+from edge_runtime.lifecycle.transitions import quarantined
 from edge_runtime.records import ModelId
 
 from .bundles import make_bundle
@@ -179,6 +182,15 @@ def test_a_digest_can_be_barred_before_it_was_ever_seen(device: Device) -> None:
     device.store().quarantine(sha256_of_file(path), "recalled")
     with pytest.raises(Refused, match="quarantined"):
         device.store().install(path)
+
+
+def test_a_full_list_of_quarantined_digests_forgets_the_oldest_whatever_the_clock_says(device: Device) -> None:
+    state = StoreState()
+    for number in range(MAX_QUARANTINED + 2):
+        model, at = ModelId("m", "1.0.0", f"{number:064x}"), Instant("boot", 0.0, 1e9 - number)
+        state = quarantined(state, model, "bad", at)
+    kept = decode_state(encode_state(state)).quarantined
+    assert list(kept) == [f"{number:064x}" for number in range(2, MAX_QUARANTINED + 2)]
 
 
 def test_what_can_not_be_installed_or_activated(device: Device, tmp_path: Path) -> None:
