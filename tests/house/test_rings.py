@@ -18,6 +18,8 @@ DEVICE_MODULES = [
     "edge_runtime.fleet.handlers",
     "edge_runtime.telemetry.uplink",
     "edge_runtime.lifecycle.store",
+    "edge_runtime.lifecycle.trust.session",
+    "edge_runtime.lifecycle.trust.updater",
     "edge_runtime.inference.classifier",
     "edge_runtime.normalize.view",
     "edge_runtime.camera.live",

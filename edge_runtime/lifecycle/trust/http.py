@@ -53,7 +53,7 @@ class HttpTransport:
                 if answer.status not in _REDIRECTS:
                     return line, answer
                 url = _next(url, answer)
-            except (OSError, http.client.HTTPException) as fault:
+            except (OSError, http.client.HTTPException, UnicodeError) as fault:  # UnicodeError: a host that is no name
                 line.close()
                 raise line.told(fault) from None
             except EdgeError:

@@ -199,6 +199,13 @@ def test_a_redirect_to_elsewhere_is_refused(updater: Updater, server: WebServer,
     assert len(server.asked) <= 2 * CEILINGS.redirects
 
 
+def test_a_host_that_can_be_none(tmp_path: Path, sim: Simulator) -> None:
+    for host in ("a" * 70 + ".example", "a..b", "no-such-host.invalid"):
+        updater = Updater(tmp_path / "state", f"http://{host}/", sim.roots[0], HandClock(), ceilings=HASTY)
+        with pytest.raises(TryAgain):
+            updater.refresh()
+
+
 def test_a_redirect_to_another_folder_is_followed(updater: Updater, server: WebServer) -> None:
     def redirect(line: socket.socket, path: str, headers: dict[str, str]) -> None:
         if path.startswith("/mirror/"):
