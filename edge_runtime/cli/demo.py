@@ -49,7 +49,7 @@ def _demo(args: argparse.Namespace) -> int:
         raise Usage(f"--port {args.port}", "Give 0 (any free one) to 65535")
     import tempfile
 
-    from edge_runtime.cli.stage import Stage
+    from edge_runtime.cli.stage import Stage, StagePlan
     from edge_runtime.daemon.compose import default_bundle
     from edge_runtime.lifecycle.bundle import verify_bundle
 
@@ -57,7 +57,8 @@ def _demo(args: argparse.Namespace) -> int:
     if not args.json:
         say("opening a simulated store, a broker and the daemon ...")
     with _Signals() as signals, tempfile.TemporaryDirectory(prefix="edge-runtime-demo-") as folder:
-        with Stage(Path(folder), args.model, view=not args.no_view, port=args.port) as stage:
+        plan = StagePlan(args.model, not args.no_view, args.port)
+        with Stage(Path(folder), plan) as stage:
             began_s = time.monotonic()
             with suppress(KeyboardInterrupt):
                 _watch(stage, began_s + args.duration, args)

@@ -9,8 +9,9 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -22,7 +23,6 @@ from edge_runtime.fleet.local_broker import LocalBroker
 from edge_runtime.lifecycle.store import ModelStore
 
 SITE, DEVICE, CAMERA = "demo-store", "demo-device", "bay"
-FRAME_S = 0.5
 START_S = 60.0
 STOP_S = 15.0
 _CONFIG = """\
@@ -36,25 +36,42 @@ layout = "layout.json"
 interval_s = {interval_s}
 [mqtt]
 url = "{broker}"
+commands = "{commands}"
 [telemetry]
-interval_s = 5
+interval_s = {telemetry_s}
 heartbeat_s = 1
 [storage]
 state_dir = "state"
 [view]
 enabled = {view}
 port = {port}
+{more}
 """
+
+
+@dataclass(frozen=True, slots=True)
+class StagePlan:
+    """What the stage shows."""
+
+    bundle: Path | None = None
+    """Run this model instead of the newest that ships with the runtime."""
+    view: bool = True
+    port: int = 0
+    fps: float = 2.0
+    commands: str = "off"
+    telemetry_s: float = 5.0
+    prepare: Callable[[Path], str] = lambda folder: ""
+    """Called with the stage's folder before the daemon starts; gives more of its device.toml."""
 
 
 class Stage:
     """`with Stage(folder) as stage`: everything runs; on leaving, the daemon ends first, then the witness, broker, store."""
 
-    def __init__(self, folder: Path, bundle: Path | None = None, view: bool = True, port: int = 0) -> None:
-        """`bundle`: run this model instead of the newest that ships with the runtime."""
+    def __init__(self, folder: Path, plan: StagePlan | None = None) -> None:
         self.folder = folder
-        self._bundle = bundle
-        self._view, self._port = view, port
+        self._plan = plan or StagePlan()
+        self.broker = ""
+        """The broker's address, once it runs."""
         self._ending = ExitStack()
         self._url = ""
         self._truth = Truth()
@@ -64,6 +81,7 @@ class Stage:
     def __enter__(self) -> Stage:
         try:
             broker = self._ending.enter_context(LocalBroker(self.folder / "broker"))
+            self.broker = broker.url
             self._url = self._open_store()
             for name in ("layout.json", "reference.jpg"):
                 (self.folder / name).write_bytes(self._get(f"/{name}"))
@@ -71,10 +89,10 @@ class Stage:
             self.witness.start()
             self._ending.callback(self.witness.stop)
             self._await(lambda: self.witness.connected, "the subscriber found no broker", self.folder / "broker")
-            if self._bundle is not None:
-                store = ModelStore(self.folder / "state", ())
-                store.activate(store.install(self._bundle))
-            self._start_daemon(broker.url)
+            if self._plan.bundle is not None:
+                store = ModelStore(self.folder / "state", (), allow_unsigned=True)
+                store.activate(store.install(self._plan.bundle))
+            self._start_daemon(self._plan.prepare(self.folder))
         except BaseException:
             self._ending.close()
             raise
@@ -128,7 +146,7 @@ class Stage:
         log_file = self.folder / "simulator.log"
         with log_file.open("wb") as log_to:
             process = subprocess.Popen(
-                [sys.executable, "-m", "edge_runtime.simulator", "serve"],
+                [sys.executable, "-m", "edge_runtime.simulator", "serve", "--fps", str(self._plan.fps)],
                 stdin=subprocess.PIPE,  # it ends when this closes, even if this process is killed
                 stdout=subprocess.PIPE,
                 stderr=log_to,
@@ -147,7 +165,8 @@ class Stage:
                 f"the simulated store did not open: {last_words(log_file)}", "See `edge-runtime doctor`"
             ) from None
 
-    def _start_daemon(self, broker: str) -> None:
+    def _start_daemon(self, more: str) -> None:
+        plan = self._plan
         config = self.folder / "device.toml"
         config.write_text(
             _CONFIG.format(
@@ -155,14 +174,17 @@ class Stage:
                 site=SITE,
                 camera=CAMERA,
                 source=f"{self._url}/stream.mjpg",
-                interval_s=FRAME_S,
-                broker=broker,
-                view=str(self._view).lower(),
-                port=self._port,
+                interval_s=1.0 / plan.fps,
+                broker=self.broker,
+                commands=plan.commands,
+                telemetry_s=plan.telemetry_s,
+                view=str(plan.view).lower(),
+                port=plan.port,
+                more=more,
             ),
             "utf-8",
         )
-        development = ["--development"] if self._bundle is not None else []  # a file that nobody has signed
+        development = ["--development"] if plan.bundle is not None else []  # a file that nobody has signed
         with (self.folder / "daemon.log").open("wb") as log_to:
             self._daemon = subprocess.Popen(
                 [sys.executable, "-m", "edge_runtime.cli", "run", "--config", str(config), *development],

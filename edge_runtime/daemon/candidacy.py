@@ -1,7 +1,7 @@
 """A new model's way in on the running device: loaded in the background, beside the current one, in charge under watch.
 
 The store says what is wanted; whoever changes it (a command, the command line, this file) is noticed here, between two
-frames. Nothing is loaded, fitted or proved on the inference loop, and the switch itself is a handful of assignments.
+frames. Nothing is loaded, fitted, proved or written on the inference loop: the switch is a handful of assignments.
 """
 
 from __future__ import annotations
@@ -9,16 +9,16 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 
 from edge_runtime.daemon.background import Background, Done
-from edge_runtime.daemon.deck import ModelDeck, Ready
+from edge_runtime.daemon.deck import BundleStore, ModelDeck, Ready
+from edge_runtime.daemon.judgement import BARRED, COMMITTED, WITHDRAWN, judge_shadow
 from edge_runtime.daemon.models import LoadedModel, Parts
 from edge_runtime.daemon.sentry import Sentry
-from edge_runtime.daemon.shadow import Shadow, ShadowReport
+from edge_runtime.daemon.shadow import Shadow
 from edge_runtime.daemon.station import Station
+from edge_runtime.daemon.steps import Stepped, Steps
 from edge_runtime.daemon.terms import Terms
-from edge_runtime.errors import EdgeError
 from edge_runtime.lifecycle.bundle import Bundle
 from edge_runtime.lifecycle.guard import Verdict
 from edge_runtime.lifecycle.state_file import Candidate
@@ -30,26 +30,8 @@ LOOK_S = 1.0
 """Between two looks at the store's file; a look costs one stat."""
 RETRY_S = 60.0
 """After a step that the disk did not take."""
-AGREEMENT = 0.8
-"""Share of the slots answered by both on which a candidate must agree with the current model to be tried."""
-LEAST_SLOTS = 24
-"""Slots that both must have answered before a shadow run says anything."""
-
 Tell = Callable[[str, str, str, dict[str, str | float]], None]
 """(kind, was, now, detail): an event of the device."""
-
-
-@dataclass(frozen=True, slots=True)
-class Standing:
-    """Where the candidate stands, for `status`."""
-
-    candidate: Candidate
-    said: str
-    report: ShadowReport | None
-    frames: int
-    """Under watch in the trial."""
-    left_s: float
-    """Of the shadow run or the trial, at least."""
 
 
 class Candidacy:
@@ -58,16 +40,20 @@ class Candidacy:
     def __init__(
         self,
         deck: ModelDeck,
+        elsewhere: Callable[[], BundleStore],
         terms_of: Callable[[str], Terms],
         sentry: Sentry | None = None,
         clock: Callable[[], float] = time.monotonic,
         beside: Shadow | None = None,
     ) -> None:
-        """`terms_of`: the terms on which a digest was let in; `sentry`, `beside`: those of the last configuration."""
+        """`elsewhere`: opens the same store once more, for another thread; `terms_of`: the terms on which a digest was
+        let in; `sentry`, `beside`: those of the last configuration."""
         self._deck = deck
+        self._elsewhere = elsewhere
         self._terms_of = terms_of
         self._clock = clock
         self._loader: Background[Ready] = Background()
+        self._steps = Steps(elsewhere)
         self.sentry = sentry or Sentry()
         self.beside = beside
         """The candidate in its shadow run, or in a trial the model before."""
@@ -76,6 +62,14 @@ class Candidacy:
         self._phase_s = self._look_s = self._wait_s = float("-inf")
         self._asked = True
         """The store must be read: something may have changed."""
+        self._before_switch: dict[str, int] = {}
+        self._missed = 0
+        """Pictures that were missed between the last frame of the model before and the first of this one."""
+
+    @property
+    def busy(self) -> bool:
+        """Something is being loaded or written in another thread."""
+        return bool(self._loader.key) or self._steps.busy
 
     def meet(self) -> None:
         """The cameras are others than before (a start, a reload): what was fitted to them is of no use."""
@@ -85,9 +79,11 @@ class Candidacy:
 
     def attend(self, stations: Sequence[Station], tell: Tell) -> None:
         """Between two frames: notice, take over, judge."""
-        done = self._loader.poll()
+        done, stepped = self._loader.poll(), self._steps.poll()
         if done is not None:
             self._arrived(done, stations, tell)
+        if stepped is not None:
+            self._stepped(stepped, tell)
         now = self._clock()
         if now - self._look_s >= LOOK_S:
             self._look_s = now
@@ -95,11 +91,13 @@ class Candidacy:
         if self._asked and not self._loader.key:
             self._asked = False
             self._look(stations, tell)
-        if self.candidate is not None and now >= self._wait_s:
-            self._judge(self.candidate, tell)
+        if self.candidate is not None and now >= self._wait_s and not self._steps.busy and not self._asked:
+            self._judge(self.candidate)
 
     def observe(self, station: Station, outcome: Outcome) -> Verdict:
         """After each frame: what the one beside says of it, and what the guard makes of both."""
+        if station.name in self._before_switch:
+            self._missed += station.missed - self._before_switch.pop(station.name)
         late = station.waits
         beside = self.beside.look(station, outcome, late) if self.beside is not None else None
         known = beside if self.sentry.trial is not None else None  # an unproven model is no judge of the current one
@@ -111,20 +109,19 @@ class Candidacy:
         self.beside = None
         self.sentry.stand()
 
-    def standing(self) -> Standing | None:
-        """For people; None if no model is on its way in."""
-        candidate = self.candidate
-        if candidate is None:
-            return None
-        terms, gone_s = self._terms_of(candidate.sha256), self._clock() - self._phase_s
-        report = self.beside.report() if self.beside else None
-        trial = self.sentry.trial
-        if candidate.phase == "trial" and trial is not None:
-            said = f"held up by a change of {trial.waiting}" if trial.waiting else "under watch"
-            return Standing(candidate, said, report, trial.frames, max(0.0, terms.trial_s - gone_s))
-        loading = self._loader.key == candidate.sha256
-        said = "being loaded" if loading else "beside the current model"
-        return Standing(candidate, said, report, 0, max(0.0, terms.shadow_s - gone_s))
+    @property
+    def loading(self) -> str:
+        """The digest of the model that is being loaded; empty if none is."""
+        return self._loader.key
+
+    @property
+    def left_s(self) -> float:
+        """How long the candidate stays in its phase, at least."""
+        if self.candidate is None:
+            return 0.0
+        terms = self._terms_of(self.candidate.sha256)
+        whole_s = terms.trial_s if self.candidate.phase == "trial" else terms.shadow_s
+        return max(0.0, whole_s - (self._clock() - self._phase_s))
 
     def _look(self, stations: Sequence[Station], tell: Tell) -> None:
         """Read what the store wants, and go about it."""
@@ -162,14 +159,20 @@ class Candidacy:
         return self.beside.id.sha256 != self._deck.running
 
     def _fetch_in(self, wanted: Bundle | None, stations: Sequence[Station], tell: Tell) -> None:
-        """Another model is to run: at once if it is in memory, else when it has been loaded."""
+        """Another model is to run, once its start is counted and it is in memory."""
         beside = self.beside
         if wanted is None:
             self._switched(tell, lambda: self._deck.settle("", tuple(stations)))
-        elif beside is not None and beside.id.sha256 == wanted.sha256:
-            self._take(Ready(beside.loaded, beside.fitted), stations, tell)
-        else:
-            self._load(wanted, stations)
+            return
+        known = beside is not None and beside.id.sha256 == wanted.sha256
+        ready = Ready(beside.loaded, beside.fitted) if beside is not None and known else None
+        load, fits, elsewhere = self._deck.loader(wanted), {s.name: s.fit for s in stations}, self._elsewhere
+
+        def work() -> Ready:
+            elsewhere().note_start()
+            return ready or _made_ready(load, fits)
+
+        self._loader.start(wanted.sha256, work)
 
     def _fetch_beside(self, candidate: Candidate, stations: Sequence[Station]) -> None:
         """The other of the two is to run along: the candidate in its shadow run, in a trial what was current."""
@@ -180,16 +183,8 @@ class Candidacy:
             self._begin_trial(candidate)
             bundle = deck.guarded(store.standing, None)
         if bundle is not None and bundle.sha256 != deck.running:
-            self._load(bundle, stations)
-
-    def _load(self, bundle: Bundle, stations: Sequence[Station]) -> None:
-        load, fits = self._deck.loader(bundle), {station.name: station.fit for station in stations}
-
-        def work() -> Ready:
-            loaded = load()
-            return Ready(loaded, {name: fit(loaded) for name, fit in fits.items()})
-
-        self._loader.start(bundle.sha256, work)
+            load, fits = deck.loader(bundle), {s.name: s.fit for s in stations}
+            self._loader.start(bundle.sha256, lambda: _made_ready(load, fits))
 
     def _arrived(self, done: Done[Ready], stations: Sequence[Station], tell: Tell) -> None:
         """A model has been loaded; it is wanted still, or not."""
@@ -212,6 +207,8 @@ class Candidacy:
     def _take(self, ready: Ready, stations: Sequence[Station], tell: Tell) -> None:
         """The switch between two frames."""
         deck, before = self._deck, self._deck.loaded
+        parts = {s.name: (s.parts.pipeline.normalizer, s.parts.pipeline.model) for s in stations}
+        self._before_switch, self._missed = {s.name: s.missed for s in stations}, 0
         self._switched(tell, lambda: deck.take_over(ready, stations))
         candidate = deck.store.candidate
         self.beside = None
@@ -220,7 +217,7 @@ class Candidacy:
             return
         self._begin_trial(candidate)
         if before is not None:
-            self.beside = self._shadow(before)
+            self.beside = self._shadow(before, parts)
 
     def _shadow(self, loaded: LoadedModel, fitted: Mapping[str, Parts] | None = None) -> Shadow:
         """CPU time is that of all threads where the model has several."""
@@ -234,61 +231,49 @@ class Candidacy:
             self._phase_s = self._clock()
 
     def _switched(self, tell: Tell, change: Callable[[], object]) -> None:
-        was = self._deck.id
+        was, began_s = self._deck.id, time.perf_counter()
         change()
+        switch_ms = round(1e3 * (time.perf_counter() - began_s), 2)
         now, candidate = self._deck.id, self._deck.store.candidate
         phase = "trial" if candidate and now and candidate.sha256 == now.sha256 else "committed"
-        detail = {"name": now.name if now else "none", "phase": phase, "reason": candidate.reason if candidate else ""}
-        tell("model", was.version if was else "none", now.version if now else "none", dict(detail))
+        detail: dict[str, str | float] = {"name": now.name if now else "none", "phase": phase, "switch_ms": switch_ms}
+        detail["reason"] = candidate.reason if candidate else ""
+        tell("model", was.version if was else "none", now.version if now else "none", detail)
 
-    def _judge(self, candidate: Candidate, tell: Tell) -> None:
-        if candidate.phase == "shadow":
-            self._judge_shadow(candidate, tell)
-        elif (trial := self.sentry.trial) is not None and trial.passed:
-            self._commit(candidate, tell)
-
-    def _judge_shadow(self, candidate: Candidate, tell: Tell) -> None:
-        if self.beside is None or self.beside.id.sha256 != candidate.sha256:
-            return
-        report, terms = self.beside.report(), self._terms_of(candidate.sha256)
-        if report.fault:
-            self._refuse(candidate, report.fault, quarantine=True, tell=tell)
-        elif self._clock() - self._phase_s >= terms.shadow_s and report.slots >= LEAST_SLOTS:
-            agreement = report.agreement or 0.0
-            said = f"agrees with the current model on {agreement:.1%} of {report.slots} slots"
-            if agreement >= AGREEMENT:
-                self._step(lambda: self._deck.store.try_out(candidate.id, said))
-            else:
-                least = f"; at least {AGREEMENT:.0%} was expected"
-                self._refuse(candidate, said + least, quarantine=False, tell=tell)
-
-    def _refuse(self, candidate: Candidate, reason: str, quarantine: bool, tell: Tell) -> None:
-        store = self._deck.store
-        self._step(lambda: store.rollback(reason, quarantine=quarantine, running=candidate.sha256))
-        self.beside = None
-        self._told(tell, candidate, "rolled_back", reason)
-
-    def _commit(self, candidate: Candidate, tell: Tell) -> None:
+    def _judge(self, candidate: Candidate) -> None:
+        """Begin the next step of the candidate, if it is due. It is written in another thread: `_stepped` goes on."""
         trial = self.sentry.trial
-        said = f"{trial.frames if trial else 0} frames in trial without a fault"
-        if self._step(lambda: self._deck.store.commit(candidate.sha256, said)):
-            self._told(tell, candidate, "committed", said)
-            self.sentry.stand()
+        if candidate.phase == "trial" and trial is not None and trial.passed:
+            self._steps.begin(candidate, COMMITTED, f"{trial.frames} frames in trial without a fault")
+        elif candidate.phase == "shadow" and self.beside is not None and self.beside.id.sha256 == candidate.sha256:
+            gone_s = self._clock() - self._phase_s
+            step, said = judge_shadow(self.beside.report(), gone_s, self._terms_of(candidate.sha256))
+            if step:
+                self._steps.begin(candidate, step, said)
 
-    def _told(self, tell: Tell, candidate: Candidate, phase: str, reason: str) -> None:
+    def _stepped(self, done: Stepped, tell: Tell) -> None:
+        """A step has been written, or the disk did not take it: then it waits."""
+        self._asked = True
+        if done.fault is not None:
+            log.warning("%s", done.fault)
+            self._deck.trouble = str(done.fault)
+            self._wait_s = self._clock() + RETRY_S
+        elif done.step == COMMITTED:
+            self._told(tell, done.candidate, "committed", done.said, {"missed_at_switch": float(self._missed)})
+            self.sentry.stand()
+        elif done.step in (BARRED, WITHDRAWN):
+            self.beside = None
+            self._told(tell, done.candidate, "rolled_back", done.said)
+
+    def _told(
+        self, tell: Tell, candidate: Candidate, phase: str, reason: str, more: Mapping[str, float] | None = None
+    ) -> None:
         """A step of the candidate in which the model that runs stays the same."""
         runs = self._deck.id.version if self._deck.id else "none"
         detail = {"name": candidate.name, "candidate": candidate.version, "phase": phase, "reason": reason}
-        tell("model", runs, runs, {**detail, "sha256": candidate.sha256[:12]})
+        tell("model", runs, runs, {**detail, "sha256": candidate.sha256[:12], **(more or {})})
 
-    def _step(self, change: Callable[[], object]) -> bool:
-        """A step of the store that waits if the disk does not take it."""
-        self._asked = True
-        try:
-            change()
-        except EdgeError as fault:
-            log.warning("%s", fault)
-            self._deck.trouble = str(fault)
-            self._wait_s = self._clock() + RETRY_S
-            return False
-        return True
+
+def _made_ready(load: Callable[[], LoadedModel], fits: Mapping[str, Callable[[LoadedModel], Parts]]) -> Ready:
+    loaded = load()
+    return Ready(loaded, {name: fit(loaded) for name, fit in fits.items()})

@@ -136,18 +136,22 @@ def _open_models(config: DeviceConfig, development: bool, before: Daemon | None)
     from edge_runtime.daemon.candidacy import Candidacy
     from edge_runtime.daemon.errand import place_of
     from edge_runtime.daemon.sentry import Sentry
-    from edge_runtime.daemon.terms import read_terms
+    from edge_runtime.daemon.terms import Terms, read_terms
     from edge_runtime.lifecycle.store import ModelStore
 
     state_dir, usual = config.storage.state_dir, place_of(config).terms
+
+    def open_store() -> ModelStore:
+        return ModelStore(state_dir, factory_bundles(config.model.name), allow_unsigned=development)
+
+    def terms_of(sha256: str) -> Terms:
+        return read_terms(state_dir, sha256, usual)
+
     if before is not None and _same_models(before.parts.config, config):
         deck, kept = before.deck, before.parts.candidacy
-        return deck, Candidacy(
-            deck, lambda sha256: read_terms(state_dir, sha256, usual), kept.sentry, beside=kept.beside
-        )
-    store = ModelStore(state_dir, factory_bundles(config.model.name), allow_unsigned=development)
-    deck = ModelDeck(store, config.model.threads)
-    return deck, Candidacy(deck, lambda sha256: read_terms(state_dir, sha256, usual), Sentry())
+        return deck, Candidacy(deck, open_store, terms_of, kept.sentry, beside=kept.beside)
+    deck = ModelDeck(open_store(), config.model.threads)
+    return deck, Candidacy(deck, open_store, terms_of, Sentry())
 
 
 def _same_models(before: DeviceConfig, now: DeviceConfig) -> bool:

@@ -128,10 +128,9 @@ class ModelDeck:
     def take_over(self, ready: Ready, users: Iterable[ModelUser]) -> LoadedModel | None:
         """Let another model run from the next frame on; the one that ran stays in memory as the spare.
 
-        Its start is counted as any other. If it does not fit a camera it is given up, and what the store then names runs.
+        Its start must have been counted (`note_start`). If it does not fit a camera it is given up, and what the store then names runs.
         """
         users = tuple(users)
-        self.guarded(self.store.note_start, STAY)
         self.loaded, self.spare = ready.loaded, self.loaded
         self.trouble, self._good = "", 0
         try:

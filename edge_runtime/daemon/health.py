@@ -92,6 +92,8 @@ class CameraLine(Line, frozen=True):
     """`starting`, `ok`, `unusable`, `stalled`, `lost`, or `broken` (its layout or reference can not be used)."""
     reason: str = ""
     frames: int = 0
+    dropped: int = 0
+    """Pictures that a newer one replaced before they were read."""
     last_frame_at: float | None = None
     age_s: float | None = None
     reconnects: int = 0
@@ -249,6 +251,7 @@ def camera_line(station: Station) -> CameraLine:
         health.state,
         health.reason,
         station.frames,
+        station.parts.camera.health().dropped,
         health.last_frame_at,
         None if health.age_s is None else round(health.age_s, 2),
         health.reconnects,

@@ -5,6 +5,8 @@ from __future__ import annotations
 from edge_runtime.daemon.candidacy import Candidacy
 from edge_runtime.daemon.deck import ModelDeck
 from edge_runtime.daemon.health import CandidateLine, ModelLine
+from edge_runtime.lifecycle.guard import TrialWatch
+from edge_runtime.lifecycle.state_file import Candidate
 from edge_runtime.telemetry.builders import ModelHealth
 
 
@@ -28,23 +30,32 @@ def model_line(deck: ModelDeck, candidacy: Candidacy) -> ModelLine | None:
 
 def candidate_line(candidacy: Candidacy) -> CandidateLine | None:
     """None if no model is on its way in."""
-    standing = candidacy.standing()
-    if standing is None:
+    candidate = candidacy.candidate
+    if candidate is None:
         return None
-    candidate, report, trial = standing.candidate, standing.report, candidacy.sentry.trial
+    report = candidacy.beside.report() if candidacy.beside is not None else None
+    trial = candidacy.sentry.trial if candidate.phase == "trial" else None
     return CandidateLine(
         candidate.name,
         candidate.version,
         candidate.sha256,
         candidate.phase,
         candidate.reason,
-        standing.said,
-        round(standing.left_s, 1),
-        standing.frames or (report.frames if report else 0),
+        _doing(candidacy, candidate, trial),
+        round(candidacy.left_s, 1),
+        trial.frames if trial is not None else report.frames if report else 0,
         report.slots if report else 0,
         round(report.agreement, 4) if report and report.agreement is not None else None,
-        trial.describe() if trial is not None and candidate.phase == "trial" else {},
+        trial.describe() if trial is not None else {},
     )
+
+
+def _doing(candidacy: Candidacy, candidate: Candidate, trial: TrialWatch | None) -> str:
+    if candidacy.loading == candidate.sha256:
+        return "being loaded"
+    if candidate.phase == "shadow":
+        return "beside the current model"
+    return f"held up by a change of {trial.waiting}" if trial is not None and trial.waiting else "under watch"
 
 
 def model_health(model: ModelLine | None, candidate: CandidateLine | None) -> ModelHealth:

@@ -135,12 +135,15 @@ class Daemon:
         change(tuple(self.roster.stations.values()))
         now = str(self.deck.id.version) if self.deck.id else "none"
         name = self.deck.id.name if self.deck.id else "none"
-        ended = {"phase": "rolled_back", "candidate": candidate.version} if candidate else {}
+        ended = {}
+        if candidate is not None:
+            ended = {"phase": "rolled_back", "candidate": candidate.version, "sha256": candidate.sha256[:12]}
         self.report("model", was, now, {"reason": reason, "name": name, **ended})
         self.parts.candidacy.fell_back()
 
     def report(self, kind: str, was: str, now: str, detail: dict[str, str | float], camera: str = "") -> None:
         """Tell an event of the device itself."""
+        log.info("%s: %s -> %s %s", kind, was or "-", now, detail)
         at = time.time()
         text = "\x1f".join((kind, camera, f"{at:.6f}", was, now))
         name = hashlib.blake2b(text.encode(), digest_size=10).hexdigest()

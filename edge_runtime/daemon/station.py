@@ -50,6 +50,8 @@ class CameraReport(Protocol):
     @property
     def reconnects(self) -> int: ...
     @property
+    def dropped(self) -> int: ...
+    @property
     def source(self) -> str: ...
 
 
@@ -84,6 +86,8 @@ class Station:
         self.name = parts.config.name
         self.business = BusinessFigures()
         self.frames = 0
+        self.missed = 0
+        """Pictures that a newer one replaced before they were visited."""
         self.outcome: Outcome | None = None
         """Of the newest frame, or of a missing or failed one."""
         self.last_frame_at: float | None = None
@@ -127,6 +131,7 @@ class Station:
         frame = self._newest = self.parts.camera.newest(timeout_s, self._sequence)
         if frame is None:
             return self._miss()
+        self.missed += max(0, frame.sequence - self._sequence - 1) if self._sequence else 0
         self._sequence = frame.sequence
         self._last_s, self.last_frame_at = self._clock(), frame.captured_at
         self.frames += 1

@@ -50,7 +50,7 @@ class SilentVoice:
         pass
 
     def report_event(self, event: Event) -> None:
-        log.info("%s: %s -> %s %s", event.kind, event.was or "-", event.now, dict(event.detail or {}))
+        log.debug("%s: %s -> %s %s", event.kind, event.was or "-", event.now, dict(event.detail or {}))
 
     def broker(self) -> BrokerLine:
         return BrokerLine("off")

@@ -72,6 +72,7 @@ class Report:
     status: Status = Status.LIVE
     error: str = ""
     reconnects: int = 0
+    dropped: int = 0
     source: str = "memory"
 
 
@@ -185,10 +186,15 @@ class Rig:
         self.voice = MemoryVoice()
         self.cameras: dict[str, MemoryCamera] = {}
         self.boot = BootClock(boot, self.clock)
-        self.store = ModelStore(folder / "state", self.make_bundles(bundles), self.boot)
+        factory = self.make_bundles(bundles)
+        self.store = ModelStore(folder / "state", factory, self.boot, allow_unsigned=True)
         self.deck = ModelDeck(self.store, healthy_frames=3)
         self.candidacy = Candidacy(
-            self.deck, lambda sha256: read_terms(folder / "state", sha256, terms), Sentry(QUICK), self.clock
+            self.deck,
+            lambda: ModelStore(folder / "state", factory, self.boot, allow_unsigned=True),
+            lambda sha256: read_terms(folder / "state", sha256, terms),
+            Sentry(QUICK),
+            self.clock,
         )
         self.next_config: DeviceConfig | BadConfig = BadConfig("device.toml:3: nothing of use")
         configs = tuple(CameraConfig(name, f"memory-{name}", folder / name / "layout.json", 1.0) for name in cameras)

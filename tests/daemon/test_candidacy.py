@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from edge_runtime.daemon.model_account import candidate_line
 from edge_runtime.daemon.run import Daemon
 from edge_runtime.daemon.sentry import Sentry
 from edge_runtime.daemon.terms import Terms, write_terms
@@ -51,7 +52,9 @@ class Life:
 
     @property
     def outside(self) -> ModelStore:
-        return ModelStore(self.rig.folder / "state", self.rig.make_bundles(("good",)), self.rig.boot, allow_unsigned=True)
+        return ModelStore(
+            self.rig.folder / "state", self.rig.make_bundles(("good",)), self.rig.boot, allow_unsigned=True
+        )
 
     def until(self, holds: Callable[[], bool], frames: int = 60) -> None:
         """Let frames go by until it holds; a model that is being loaded gets the time that it needs."""
@@ -61,7 +64,7 @@ class Life:
             self.rig.turns(self.daemon, 1, GOOD)
             self.shown += 1
             ends = time.monotonic() + 10
-            while self.rig.candidacy._loader.key and time.monotonic() < ends:
+            while self.rig.candidacy.busy and time.monotonic() < ends:
                 time.sleep(0.005)
                 self.daemon.turn()
         raise AssertionError(f"it never came to that: {self.phases} {self.rig.deck.id} {self.rig.deck.trouble}")
@@ -99,7 +102,7 @@ def test_a_good_model_is_tried_and_kept_and_no_frame_is_lost(tmp_path: Path) -> 
     life.until(lambda: life.rig.candidacy.beside is None)
     assert life.running == "2.0.0" and life.status_of("2.0.0") == "current"
     assert life.phases == [("2.0.0", "trial"), ("2.0.0", "committed")]
-    assert life.rig.candidacy.standing() is None
+    assert candidate_line(life.rig.candidacy) is None
     life.check_frames()
 
 
@@ -160,9 +163,9 @@ def test_beside_the_current_model_then_in_trial_then_kept(tmp_path: Path) -> Non
     assert life.running == "1.0.0", "a model in its shadow run decides nothing"
     life.rig.turns(life.daemon, 2, GOOD)
     life.shown += 2
-    standing = life.rig.candidacy.standing()
-    assert standing is not None and standing.report is not None
-    assert standing.report.agreement == 1.0 and standing.report.frames >= 2
+    standing = candidate_line(life.rig.candidacy)
+    assert standing is not None and standing.phase == "shadow"
+    assert standing.agreement == 1.0 and standing.frames >= 2 and 0 < standing.left_s < 40
     life.until(lambda: life.running == "2.0.0")
     life.until(lambda: life.rig.store.candidate is None)
     assert [phase for _, phase in life.phases] == ["shadow", "trial", "committed"]
