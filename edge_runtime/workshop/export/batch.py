@@ -59,7 +59,10 @@ def freed(model: onnx.ModelProto) -> onnx.ModelProto:
 
 def _keep_rows(shape: onnx.TensorProto, rows: set[int]) -> None:
     """[rows, a, b] becomes [0, a, b]: zero takes the axis as it comes. A shape that has a zero of another meaning stays."""
-    sides = numpy_helper.to_array(shape).copy()
+    try:
+        sides = numpy_helper.to_array(shape).copy()
+    except (ValueError, TypeError) as fault:
+        raise Refused(f"the constant {shape.name!r} is damaged: {fault}", "Export the model again") from None
     if sides.ndim == 1 and len(sides) > 1 and int(sides[0]) in rows:
         sides[0] = 0
         shape.CopyFrom(numpy_helper.from_array(np.asarray(sides, np.int64), shape.name))

@@ -96,7 +96,8 @@ def _tensor(entry: onnx.ValueInfoProto) -> Tensor:
     if kind != "tensor_type":
         return Tensor(entry.name, kind.removesuffix("_type"), ())
     tensor = entry.type.tensor_type
-    dtype = str(helper.tensor_dtype_to_np_dtype(tensor.elem_type)) if tensor.elem_type else "unknown"
+    known = tensor.elem_type in onnx.TensorProto.DataType.values() and tensor.elem_type
+    dtype = str(helper.tensor_dtype_to_np_dtype(tensor.elem_type)) if known else "unknown"
     axes = [axis.dim_value if axis.HasField("dim_value") else axis.dim_param or "?" for axis in tensor.shape.dim]
     return Tensor(entry.name, dtype, tuple(axes))
 
