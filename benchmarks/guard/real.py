@@ -25,8 +25,8 @@ GAPS = (-1.0, -0.1, -0.03, 0.0, 0.03, 0.07, 0.12, 0.17, 0.25, 1.0)
 SOUND = ("shipped", "before", "noise-3")
 LEFT_OUT = ("float", "colours")
 """Agree with the shipped model on 98 % and more: nothing to tell apart."""
-Found = tuple[float, float, str]
-"""(points that the one on trial is worse, hours to the fallback, rule)."""
+Found = tuple[float, float, str, bool]
+"""(points that the one on trial is worse, hours to the fallback, rule, whether it passed its trial before that)."""
 
 
 def lives(days: Sequence[Day], incumbents: Sequence[str]) -> Iterator[Found]:
@@ -38,14 +38,15 @@ def lives(days: Sequence[Day], incumbents: Sequence[str]) -> Iterator[Found]:
             yield (loss, *_live(days, incumbent, trial))
 
 
-def _live(days: Sequence[Day], incumbent: str, trial: str) -> tuple[float, str]:
-    watch = TrialWatch()
+def _live(days: Sequence[Day], incumbent: str, trial: str) -> tuple[float, str, bool]:
+    watch, passed = TrialWatch(), False
     streams = [_as_camera(number, day.life(incumbent, trial)) for number, day in enumerate(days)]
     for moment in heapq.merge(*streams, key=lambda moment: moment.evidence.at_s):
         verdict = watch.observe(moment.evidence, moment.environment, moment.pairs)
         if verdict.fall_back:
-            return moment.evidence.at_s / 3600, verdict.rule
-    return math.inf, ""
+            return moment.evidence.at_s / 3600, verdict.rule, passed
+        passed = passed or watch.passed
+    return math.inf, "", passed
 
 
 def _as_camera(number: int, moments: Iterator[Moment]) -> Iterator[Moment]:
@@ -57,7 +58,7 @@ def _as_camera(number: int, moments: Iterator[Moment]) -> Iterator[Moment]:
 
 def tell(title: str, found: Sequence[Found]) -> None:
     print(
-        f"\n{title}\n\n| worse by | lives | out in 2 h | out in 4 h | median h | rules |\n| --- | --- | --- | --- | --- | --- |"
+        f"\n{title}\n\n| worse by | lives | out in 2 h | out in 4 h | passed | median h | rules |\n| --- | --- | --- | --- | --- | --- | --- |"
     )
     for low, high in itertools.pairwise(GAPS):
         rows = [row for row in found if low <= row[0] < high]
@@ -67,9 +68,10 @@ def tell(title: str, found: Sequence[Found]) -> None:
         middle = float(np.quantile(hours, 0.5, method="higher"))
         rules = sorted({row[2] for row in rows if row[2]})
         shares = f"{(hours <= 2).mean():.2f} | {np.isfinite(hours).mean():.2f}"
+        passed = f"{np.mean([row[3] for row in rows]):.2f}"
         told = f"{middle:.1f}" if math.isfinite(middle) else "-"
         print(
-            f"| {100 * low:.0f} to {100 * high:.0f} | {len(rows)} | {shares} | {told} | {', '.join(rules)} |",
+            f"| {100 * low:.0f} to {100 * high:.0f} | {len(rows)} | {shares} | {passed} | {told} | {', '.join(rules)} |",
             flush=True,
         )
 

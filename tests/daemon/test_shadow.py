@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
+from edge_runtime.daemon.models import load_model
 from edge_runtime.daemon.pairing import Pairing
-from edge_runtime.daemon.shadow import CpuBudget, Tally, wilson
+from edge_runtime.daemon.shadow import Comparison, CpuBudget, Shadow, Tally, wilson
+from edge_runtime.lifecycle.bundle import read_bundle
 from edge_runtime.lifecycle.guard import SlotPair
 from edge_runtime.records import Image, SlotReading, State
-from tests.daemon.rig import noisy
+from tests.daemon.rig import Rig, noisy, shelf_picture
+from tests.lifecycle.bundles import make_bundle
 
 STOCKED, LOW, BLOCKED = State.STOCKED, State.LOW, State.BLOCKED
 
@@ -92,3 +97,44 @@ def test_likeness_is_to_the_commissioned_picture_and_unknown_for_flat_crops() ->
     assert all(one.likeness == pytest.approx(1.0, abs=1e-3) for one in same)
     flat = pairing.pair(np.full((3, 48, 48, 3), 90, np.uint8), False, readings(STOCKED), readings(STOCKED))
     assert all(one.likeness is None for one in flat)
+
+
+def beside(folder: Path, behaviour: str) -> tuple[Rig, Shadow]:
+    """A daemon that runs a good model, and the shadow of another beside it."""
+    rig = Rig(folder, bundles=("good",))
+    shadow = Shadow(load_model(read_bundle(make_bundle(folder / "other.zip", "2.0.0", behaviour))), clock=rig.clock)
+    return rig, shadow
+
+
+def shown(rig: Rig, shadow: Shadow, frames: int, late: bool = False) -> list[Comparison | None]:
+    daemon = rig.daemon()
+    daemon.open()
+    (station,) = rig.roster.stations.values()
+    found = []
+    for number in range(frames):
+        rig.turns(daemon, 1, noisy(shelf_picture(), number), step_s=45.0)
+        assert station.outcome is not None
+        found.append(shadow.look(station, station.outcome, late))
+    return found
+
+
+def test_two_equal_models_agree_on_the_same_views(tmp_path: Path) -> None:
+    rig, shadow = beside(tmp_path, "good")
+    found = shown(rig, shadow, 4)
+    assert all(one is not None for one in found)
+    report = shadow.report()
+    assert report.frames == 4 and report.agreement in (1.0, None) and not report.fault
+    assert report.interval[1] == pytest.approx(1.0)
+
+
+def test_a_shadow_that_fails_ends_itself_and_says_why(tmp_path: Path) -> None:
+    rig, shadow = beside(tmp_path, "nan")
+    assert shown(rig, shadow, 3) == [None] * 3
+    assert shadow.report().fault
+    assert rig.deck.loaded is not None and not rig.deck.trouble
+
+
+def test_a_late_loop_has_no_time_for_a_shadow(tmp_path: Path) -> None:
+    rig, shadow = beside(tmp_path, "good")
+    assert shown(rig, shadow, 3, late=True) == [None] * 3
+    assert shadow.report().skipped == 3 and shadow.report().cpu_share == 0.0

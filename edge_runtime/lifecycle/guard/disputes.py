@@ -72,6 +72,11 @@ class DisputeTest:
         return self._excess.log
 
     @property
+    def suspicious(self) -> bool:
+        """Not enough to condemn, too much to let it pass."""
+        return self._signs.against(self._settings.suspicion) or self._excess.against(self._settings.suspicion)
+
+    @property
     def worth_asking(self) -> tuple[tuple[str, str], ...]:
         """(camera, slot) on which the models differ now: a label here says most."""
         least = self._settings.settle_frames

@@ -76,6 +76,8 @@ class DisputeSettings:
     """Mean of what disputes may give against a model that need not go: 0 is as good as the incumbent."""
     beside: float = 0.2
     """Level at which signs must speak against the model for an excess of disputes to count."""
+    suspicion: float = 0.33
+    """A trial does not pass while either wealth refutes at this level: it goes on until that is settled."""
     promise: float = 0.97
     """Accuracy that a model claims before it has shown here how sure it is."""
     slack: float = 0.05
@@ -100,6 +102,8 @@ class TrialSettings:
     """... with so many frames that the model answered in a steady environment ..."""
     least_pairs: int = 200
     """... and so many slot comparisons with the incumbent, if it runs along at all."""
+    longest_s: float = 43_200.0
+    """Suspicion that is not settled prolongs a trial no longer than this."""
     rules: RuleSettings = field(default_factory=RuleSettings)
     sense: SenseSettings = field(default_factory=SenseSettings)
     labels: LabelSettings = field(default_factory=LabelSettings)

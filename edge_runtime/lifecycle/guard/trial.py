@@ -86,8 +86,16 @@ class TrialWatch(StandingWatch):
         settings = self.settings
         if self.verdict.fall_back or self.waiting or self._began_s is None:
             return False
-        enough = self.frames >= settings.least_frames and self._last_s - self._began_s >= settings.least_s
+        gone_s = self._last_s - self._began_s
+        if self.suspicious and gone_s < settings.longest_s:
+            return False
+        enough = self.frames >= settings.least_frames and gone_s >= settings.least_s
         return enough and (not self._pairs or self._pairs >= settings.least_pairs)
+
+    @property
+    def suspicious(self) -> bool:
+        """Disagreement speaks against the model, though not enough to condemn it: the trial goes on."""
+        return self._disputes.suspicious
 
     @property
     def worth_asking(self) -> tuple[tuple[str, str], ...]:
