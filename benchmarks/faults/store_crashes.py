@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import faulthandler
 import os
 import random
 import resource
@@ -149,6 +150,7 @@ def _run(scene: Scene, clock: LifeClock, how: str, frames: int) -> None:
     child = os.fork()
     if child == 0:
         try:
+            faulthandler.disable()
             resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
             store = scene.store(clock=clock)
             store.note_start()
