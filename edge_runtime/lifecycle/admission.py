@@ -28,6 +28,8 @@ class Admission:
         """A bundle is about to be here."""
         self.require_free(state, model)
         known = self._chain.origin(state, model.sha256)
+        if origin.kind == "factory":  # that is seen from the package, not said
+            origin = known
         if known.kind == "unsigned":
             self._chain.require_signed(model, origin)
         self._require_floor(model, origin)

@@ -49,7 +49,7 @@ class Chain:
         if sha256 in self._holdings.factory:
             return FACTORY
         held = state.bundles.get(sha256)
-        return held.origin if held else UNSIGNED
+        return held.origin if held and held.origin.kind != "factory" else UNSIGNED
 
     def model(self, state: StoreState, sha256: str) -> ModelId:
         """Name and version of a digest as far as the state knows them; nothing is read."""

@@ -11,7 +11,7 @@ import pytest
 from edge_runtime.errors import Refused, TryAgain, Unavailable
 from edge_runtime.lifecycle.files import DiskFiles
 from edge_runtime.lifecycle.floors import Floors
-from edge_runtime.lifecycle.origin import UNSIGNED, Origin
+from edge_runtime.lifecycle.origin import FACTORY, UNSIGNED, Origin
 from edge_runtime.lifecycle.store import MAX_STAGED, ModelStore
 from edge_runtime.records import ModelId
 
@@ -228,6 +228,16 @@ def test_unsigned_bundles_run_only_where_development_is_allowed(device: Device) 
         quiet.try_out(model)
     entry = next(entry for entry in quiet.list() if entry.sha256 == model.sha256)
     assert entry.status == "damaged" and "unsigned" in entry.reason and entry.origin.kind == "unsigned"
+
+
+def test_nobody_can_say_that_a_bundle_is_the_factorys(device: Device) -> None:
+    with pytest.raises(Refused, match="unsigned"):
+        device.store().install(device.bundle("9.9.9"), FACTORY)
+    model = device.store().install(device.factory[0], FACTORY)
+    assert device.store().origin_of(model.sha256) == FACTORY
+    device.factory.clear()
+    assert device.running() == "none", "what no longer comes with the package has nobody who vouches for it"
+    assert device.deploy(1).version == device.running()
 
 
 def test_the_same_bytes_from_a_repository_are_signed_from_then_on(device: Device) -> None:
