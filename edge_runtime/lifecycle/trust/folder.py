@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from edge_runtime.errors import Refused, TryAgain, Unavailable
+from edge_runtime.errors import EdgeError, Refused, TryAgain, Unavailable
 from edge_runtime.lifecycle.trust.transport import Moved, NotThere, Stream
 
 _BLOCK = 262_144
@@ -36,13 +36,20 @@ class FolderTransport:
         try:
             return os.open(self._folder / path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         except (FileNotFoundError, NotADirectoryError):
-            if not self._folder.is_dir():
-                raise Unavailable(
-                    f"there is no repository in {self._folder}", "Plug in the stick, mount the share, or mend the path"
-                ) from None
-            raise NotThere(f"{self._folder} has no {path}", "Is this the folder that `repo init` made?") from None
+            raise self._absent(path) from None
         except OSError as fault:
             raise _told(path, fault) from None
+
+    def _absent(self, path: str) -> EdgeError:
+        try:
+            there = self._folder.is_dir()
+        except OSError as fault:
+            return _told(path, fault)
+        if there:
+            return NotThere(f"{self._folder} has no {path}", "Is this the folder that `repo init` made?")
+        return Unavailable(
+            f"there is no repository in {self._folder}", "Plug in the stick, mount the share, or mend the path"
+        )
 
 
 def _placed(handle: int, path: str, first_byte: int) -> int:
