@@ -15,6 +15,7 @@ they gave, as in a beta-binomial. Without this the wealth would grow by counting
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -60,6 +61,8 @@ class DisputeTest:
         self._signs, self._excess = Stakes(), Wealth(len(_MORE))
         self._doubt = 2.0 * _FIRST * (1.0 - settings.promise)
         """Sum over looks of how unsure both models were."""
+        self._said: tuple[Counter[State], Counter[State]] = (Counter(), Counter())
+        """Looks by answer, of the model on trial and of the incumbent, where both answered."""
         self.looks = self.disputes = 0
 
     @property
@@ -92,11 +95,26 @@ class DisputeTest:
                 self._compare(slot, pair)
 
     def verdict(self) -> Verdict:
+        """Condemned by its losses, or for saying the same whatever it is shown."""
         settings = self._settings
+        if self._constant():
+            return Verdict(
+                True, f"gives one answer to {self.looks} different looks; the incumbent does not", "collapse"
+            )
         both = self._excess.against(settings.alpha) and self._signs.against(settings.beside)
         if not both and not self._signs.against(settings.alpha):
             return STAY
         return Verdict(True, f"loses against the incumbent: {self.disputes} disputes in {self.looks} looks", "disputes")
+
+    def _constant(self) -> bool:
+        """So many different looks and always one answer. A shelf that sells is never full for so long, and if it were,
+        the incumbent would see it nearly so."""
+        settings, (mine, theirs) = self._settings, self._said
+        looks = mine.total()
+        if looks < settings.constant_looks:
+            return False
+        top, count = mine.most_common(1)[0]
+        return count >= settings.constant_share * looks and theirs[top] <= (1.0 - settings.constant_gap) * looks
 
     def _compare(self, slot: _Slot, pair: SlotPair) -> None:
         answers = (pair.mine, pair.theirs)
@@ -108,6 +126,9 @@ class DisputeTest:
         self._bet_on_excess(slot, pair)
         slot.looks += 1
         self.looks += 1
+        if pair.both_answer:
+            self._said[0][pair.mine] += 1
+            self._said[1][pair.theirs] += 1
         if slot.differ:
             self._bet_on_sign(slot, testimony(pair, self._settings))
             slot.disputes += 1

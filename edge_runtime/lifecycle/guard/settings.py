@@ -84,6 +84,11 @@ class DisputeSettings:
     """Disputes beyond what both models' confidences allow that are no excess yet, as a share of the looks."""
     settle_frames: int = 3
     """A disagreement counts once it has stood for so many comparisons without a change of pixels."""
+    constant_looks: int = 72
+    """After so many different looks a model that gives one answer to nearly all of them has collapsed ..."""
+    constant_share: float = 0.99
+    constant_gap: float = 0.12
+    """... if the incumbent gives another answer to at least this share."""
     kinship: float = 20.0
     """How alike the errors on one slot are over its looks: 1 / (1 + kinship) is their correlation."""
     surest: float = 1.5

@@ -98,3 +98,17 @@ def test_whatever_is_compared_evidence_is_a_number(frames: list[list[SlotPair]])
     test = judged(*frames)
     assert test.disputes <= test.looks
     assert abs(test.log_wealth) < 1e6 and abs(test.log_excess) < 1e6
+
+
+def test_one_answer_to_everything_is_a_collapse_even_if_that_answer_is_mostly_right() -> None:
+    def shown(theirs: list[State]) -> DisputeTest:
+        test = DisputeTest(SETTINGS)
+        for _ in range(5):
+            sold = [pair(STOCKED, said, str(slot), novelty=1.0, likeness=None) for slot, said in enumerate(theirs)]
+            test.take(sold)
+            for _ in range(2):
+                test.take([replace(one, novelty=0.0) for one in sold])
+        return test
+
+    assert shown([STOCKED] * 15 + [LOW, EMPTY, LOW, EMPTY, LOW]).verdict().rule == "collapse"
+    assert not shown([STOCKED] * 19 + [LOW]).verdict().fall_back
