@@ -1,7 +1,8 @@
 """The store's state between the disk and this process: read when asked, replaced under a lock, held in memory at need.
 
 There are two copies in two folders. The first is the truth; the second is written after it and is read only if the
-first is damaged, gone or can not be read, so that what runs and what may never run again outlives a bad sector.
+first is damaged, gone or can not be read, so that what runs and what may never run again outlives a bad sector. A disk
+that can not say what stands in them is not a disk on which nothing stands: nothing is then written over either.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from edge_runtime.lifecycle.files import Files
 from edge_runtime.lifecycle.state_file import StateFile, StoreState
 
 _LOCK_WAIT_S = 5.0
+_READS = 3
+"""A read that fails is tried again at once, this often in all."""
 Change = Callable[[StoreState], StoreState]
 Stamp = tuple[int, int, int]
 
@@ -31,6 +34,8 @@ class Ledger:
         self._memory: StoreState | None = None
         self._until: Stamp | None = None
         """The memory is only of a change that failed: it ends when the file is no longer the one of then."""
+        self._blind = False
+        """Whether the disk could not say what the state is; what is in memory then is of this process alone."""
         self.degraded = ""
         """Why changes are held in memory only, or why the last one failed; empty while the disk takes them."""
         self._reading = self._set_aside = ""
@@ -50,15 +55,22 @@ class Ledger:
 
     def load(self) -> StoreState:
         """The state as it is now. Never raises: if neither copy can be read the store starts afresh."""
-        if self._memory is not None and self._until in (None, self.stamp()):
+        if self._memory is not None and not self._blind and self._until in (None, self.stamp()):
+            return self._memory
+        state = self._read()
+        if self._blind and self._memory is not None:
             return self._memory
         self._memory = self._until = None
-        self._reading = ""
+        return state
+
+    def _read(self) -> StoreState:
+        self._reading, self._blind = "", False
         try:
-            state = self._file.load()
+            state = _again(self._file.load)
         except Refused as fault:
             return self._second(fault.found)
         except OSError as fault:
+            self._blind = True
             return self._second(f"{self._file.path} can not be read: {fault.strerror}")
         return state if state is not None else self._second("")
 
@@ -100,13 +112,16 @@ class Ledger:
 
     def _second(self, trouble: str) -> StoreState:
         """What the second copy says; `trouble` is what was wrong with the first, empty if it is not there."""
+        state = None
         try:
-            state = self._copy.load()
+            state = _again(self._copy.load)
         except Refused as fault:
-            state, trouble = None, trouble or fault.found
-        except OSError:
-            state = None
+            trouble = trouble or fault.found
+        except OSError as fault:
+            trouble = trouble or f"{self._copy.path} can not be read: {fault.strerror}"
+            self._blind = True
         if state is not None:
+            self._blind = False
             self._reading = f"{trouble or f'{self._file.path} is gone'}; its second copy is used"
             return state
         self._reading = f"{trouble}; the model store starts afresh" if trouble else ""
@@ -119,6 +134,8 @@ class Ledger:
 
     def _replace(self, change: Change) -> StoreState:
         before = self.load()
+        if self._blind:
+            raise OSError(errno.EIO, self._reading)
         state = change(before)
         if state is before and self._memory is None and not self._reading:
             return state
@@ -142,6 +159,13 @@ class Ledger:
                 self._copy.save(state)
         except OSError as fault:
             self.degraded = f"{self._copy.path} can not be written: {fault.strerror or fault}"
+
+
+def _again(load: Callable[[], StoreState | None]) -> StoreState | None:
+    for _ in range(_READS - 1):
+        with suppress(OSError):
+            return load()
+    return load()
 
 
 def disk_fault(fault: OSError, folder: Path) -> EdgeError:

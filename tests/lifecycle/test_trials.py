@@ -320,3 +320,26 @@ def test_a_failed_change_is_no_memory_that_hides_what_another_process_does(devic
     device.store().rollback("recalled", running=new.sha256)
     device.store().note_proof("0" * 64, "model.onnx", "another change")
     assert {entry.version for entry in mine.list() if entry.status == "quarantined"} == {"1.2.0"}
+
+
+def test_a_state_that_can_not_be_read_is_not_written_over(device: Device) -> None:
+    device.deploy(1)
+    bad = device.deploy(2)
+    device.store().rollback("bad")
+    files = [device.state / "models" / "state.json", device.state / "model-state.json"]
+    for file in files:
+        file.rename(file.with_suffix(".kept"))
+        file.mkdir()  # what is there can be opened by nobody
+    store = device.store()
+    assert Device.version(store) == "1.0.0" and "can not be read" in store.problems[0]
+    with pytest.raises(Unavailable, match="can not be read"):
+        device.stage(3)
+    store.note_start()
+    assert store.degraded and Device.version(store) == "1.0.0"
+    for file in files:
+        file.rmdir()
+        file.with_suffix(".kept").rename(file)
+    assert Device.version(store) == "1.1.0", "as soon as the disk says it"
+    store.note_start()
+    assert not store.degraded and not store.problems and device.running() == "1.1.0"
+    assert {entry.sha256 for entry in store.list() if entry.status == "quarantined"} == {bad.sha256}
