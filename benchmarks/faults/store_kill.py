@@ -77,7 +77,11 @@ def random_row(scene: Scene, starts: int) -> Row:
         held += not fault
         first = first or (f"start {number}: {fault}" if fault else "")
     return Row(
-        23, "killed at a random moment after its start, again and again", starts, held, first or f"at most {most} files"
+        23,
+        "the store killed within 0-60 ms of its start, again and again",
+        starts,
+        held,
+        first or f"at most {most} files",
     )
 
 
