@@ -1,6 +1,6 @@
 """Labels alone: how many a model that is so much worse survives, and how often a good one is wrongly out.
 
-usage: python -m benchmarks.guard.labels [--first 100000] [--lives 4000]
+usage: python -m benchmarks.guard.labels [--first 300000] [--lives 4000]
 
 Slots are labelled at random; 5 % of the labels are wrong; both models share half of what they get wrong. `paired`: the
 incumbent's answer to the same slot is known. `disputed`: only slots on which the models differ are asked about. Beside
@@ -66,7 +66,7 @@ def _told_wrong(wrong: float) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--first", type=int, default=100_000)
+    parser.add_argument("--first", type=int, default=300_000)
     parser.add_argument("--lives", type=int, default=4_000)
     asked = parser.parse_args()
     print(

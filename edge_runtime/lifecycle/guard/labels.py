@@ -5,7 +5,8 @@ itself wrong makes both wrong, and so does no harm; nor does a shelf that is har
 "it loses no more labels than a model as good as promised can", which is quick, and one against "it loses no more than it
 wins", which trusts no promise. The model goes when the second alone refutes, or the first with some of the second: an
 incumbent that is worse here than its receipt must not condemn its equal. Labels of slots that were picked *because* the
-models differ are a fair bet for the second only. Without the incumbent's answer only the promise is left to bet against.
+models differ are a fair bet for the second only. Without the incumbent's answer only the promise is left to bet against, at the
+stricter level, for then nothing shows that it holds here at all.
 """
 
 from __future__ import annotations
@@ -56,7 +57,8 @@ class LabelTest:
     def verdict(self) -> Verdict:
         settings = self._settings
         parted = bool(self.lost or self.won)
-        broken = self._promise.against(settings.alpha) and (not parted or self._signs.against(settings.beside))
+        level = settings.alpha if parted else settings.alpha_sign
+        broken = self._promise.against(level) and (not parted or self._signs.against(settings.beside))
         if not broken and not self._signs.against(settings.alpha_sign):
             return STAY
         against = f"; of those that part it from the incumbent {self.lost} lost, {self.won} won" if parted else ""

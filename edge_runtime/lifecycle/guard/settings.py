@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,3 +113,9 @@ class TrialSettings:
     sense: SenseSettings = field(default_factory=SenseSettings)
     labels: LabelSettings = field(default_factory=LabelSettings)
     disputes: DisputeSettings = field(default_factory=DisputeSettings)
+
+    def promised(self, accuracy: float) -> TrialSettings:
+        """The same for an incumbent whose receipt promises this accuracy (held within 0.6..0.99)."""
+        held = min(0.99, max(0.6, accuracy))
+        labels, disputes = replace(self.labels, promise=held), replace(self.disputes, promise=held)
+        return replace(self, labels=labels, disputes=disputes)

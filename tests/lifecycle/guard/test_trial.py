@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from benchmarks.guard.lives import HEALTHY, WORSE, Life
-from edge_runtime.lifecycle.guard import Environment, TrialSettings, TrialWatch
+from edge_runtime.lifecycle.guard import Environment, Feedback, TrialSettings, TrialWatch
 from edge_runtime.lifecycle.guard.environment import EnvironmentSense
 from edge_runtime.lifecycle.guard.settings import SenseSettings
 from edge_runtime.records import (
@@ -106,3 +106,14 @@ def test_a_store_that_is_dim_for_good_is_steady_again() -> None:
         sense.sense(view())
     found = [sense.sense(view(gain=1.5)) for _ in range(40)]
     assert found[0] is Environment.LIGHT and found[-1] is Environment.STEADY
+
+
+def test_what_the_receipt_promises_is_what_labels_are_held_against() -> None:
+    low, high = TrialSettings().promised(0.8), TrialSettings().promised(0.97)
+    watches = TrialWatch(low), TrialWatch(high)
+    for number in range(60):
+        for watch in watches:
+            watch.feedback(Feedback(0.0, "a", "1", number % 5 > 0))
+    assert not watches[0].verdict.fall_back
+    assert watches[1].verdict.rule == "labels"
+    assert TrialSettings().promised(1.0).labels.promise == 0.99
