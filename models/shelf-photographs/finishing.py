@@ -14,14 +14,16 @@ from plan import PhotoRecipe
 from sklearn.linear_model import LogisticRegression
 
 from edge_runtime.errors import Refused
-from edge_runtime.manifest import Confidence, InputSpec, Manifest, OutputSpec, Thresholds
+from edge_runtime.manifest import Confidence, Manifest, OutputSpec, Thresholds
 from edge_runtime.workshop.calibrate import answer, fit_confidence
 from edge_runtime.workshop.crops import CropSet
-from edge_runtime.workshop.evidence import TOLERANCE_FLOAT_LOGITS, TOLERANCE_LOGITS, drift_reference
-from edge_runtime.workshop.graph import CURRENT
+from edge_runtime.workshop.evidence import drift_reference, golden_members
+from edge_runtime.workshop.graph import input_spec
 from edge_runtime.workshop.head import LOGITS, merge
 from edge_runtime.workshop.labels import LABELS, softmax
 from edge_runtime.workshop.pack import npz
+from edge_runtime.workshop.packing.assemble import Evidence, Graphs, assemble
+from edge_runtime.workshop.packing.identity import Identity
 from edge_runtime.workshop.photo_crops import PhotoCrops
 from edge_runtime.workshop.photographs import area_under_curve, best_threshold
 from edge_runtime.workshop.quantization.qdq import quantize_crops
@@ -106,33 +108,20 @@ def packed_members(
     crops, wide = _as_crop_set(held), _with_blocked(logits)
     confidence = Confidence(base=fit_confidence(wide, crops).base)
     thresholds = _thresholds(wide, crops, confidence)
-    side = recipe.crop.size
-    manifest = Manifest(
-        format="edge-bundle/1",
-        name=recipe.name,
-        version=recipe.version,
-        task="classify-slots",
-        created=recipe.created,
-        description=recipe.description,
-        licence=recipe.licence,
-        input=InputSpec(
-            "NHWC", (side, side), "BGR", "uint8", (0.0, 0.0, 0.0), (1.0, 1.0, 1.0), recipe.crop.margin, CURRENT
-        ),
-        output=OutputSpec(LOGITS, "logits", COLUMNS),
-        confidence=confidence,
-        thresholds=thresholds,
-        runtime=recipe.runtime,
-        provenance={"note": NOTE, **provenance},
-        receipt=parts.receipt,
-        files={},
+    evidence = Evidence(
+        confidence,
+        thresholds,
+        _golden(held, logits, full),
+        drift_reference(crops, wide, answer(wide, crops, confidence, thresholds)),
     )
-    return manifest, {
-        "model.onnx": parts.int8.SerializeToString(deterministic=True),
-        "model.fp32.onnx": parts.float32.SerializeToString(deterministic=True),
-        "golden.npz": _golden(recipe, held, logits, full),
-        "reference.npz": drift_reference(crops, wide, answer(wide, crops, confidence, thresholds)),
-        "LICENSE": licence,
-    }
+    graphs = Graphs(
+        parts.int8.SerializeToString(deterministic=True),
+        parts.float32.SerializeToString(deterministic=True),
+        input_spec(recipe.crop.size, recipe.crop.margin, reference=False),
+        OutputSpec(LOGITS, "logits", COLUMNS),
+    )
+    identity = Identity(recipe.name, recipe.version, recipe.created, recipe.description, recipe.licence, recipe.runtime)
+    return assemble(identity, graphs, evidence, {"note": NOTE, **provenance}, parts.receipt, {}, licence)
 
 
 def float_only(manifest: Manifest, members: dict[str, bytes], held: PhotoCrops) -> tuple[Manifest, dict[str, bytes]]:
@@ -141,11 +130,7 @@ def float_only(manifest: Manifest, members: dict[str, bytes], held: PhotoCrops) 
     graph = Graph(body)
     chosen = np.arange(min(2 * GOLDEN_EACH, len(held)))
     logits = graph(held.crops[chosen])
-    proof = {
-        "current": held.crops[chosen],
-        "logits": logits,
-        "tolerance_logits": np.asarray(TOLERANCE_FLOAT_LOGITS, np.float32),
-    }
+    proof = golden_members(held.crops[chosen], None, logits, None, "logits")
     kept = {name: members[name] for name in ("reference.npz", "LICENSE")}
     renamed = msgspec.structs.replace(manifest, name=f"{manifest.name}-fp32")
     return renamed, {**kept, "model.onnx": body, "golden.npz": npz(proof)}
@@ -195,20 +180,12 @@ def _thresholds(wide: np.ndarray, crops: CropSet, confidence: Confidence) -> Thr
     return Thresholds(answer=round(float(np.clip(np.quantile(best, 1 - COVERAGE), 0.5, 0.9)), 3), blocked=0.9)
 
 
-def _golden(recipe: PhotoRecipe, held: PhotoCrops, int8: np.ndarray, float32: np.ndarray) -> bytes:
-    """golden.npz as in `workshop.evidence`, with clear cases of stocked and empty alone."""
+def _golden(held: PhotoCrops, int8: np.ndarray, float32: np.ndarray) -> bytes:
+    """`evidence.golden_members` of clear cases of stocked and empty alone."""
     right = (np.sign(score(int8)) == np.sign(score(float32))) & ((score(int8) > 0) == held.void)
     surest = np.argsort(-np.abs(score(int8)))
     surest = surest[right[surest]]
     rows = np.concatenate([surest[held.void[surest] == side][:GOLDEN_EACH] for side in (False, True)])
     if len(np.unique(held.void[rows])) < 2:
         raise Refused("no clear case of both stocked and empty that float and int8 get right", "Train it longer")
-    return npz(
-        {
-            "current": held.crops[rows],
-            "logits": int8[rows],
-            "logits_fp32": float32[rows],
-            "tolerance_logits": np.asarray(TOLERANCE_LOGITS, np.float32),
-            "tolerance_fp32_logits": np.asarray(TOLERANCE_FLOAT_LOGITS, np.float32),
-        }
-    )
+    return npz(golden_members(held.crops[rows], None, int8[rows], float32[rows], "logits"))
