@@ -111,7 +111,7 @@ def test_a_store_that_is_dim_for_good_is_steady_again() -> None:
 def test_what_the_receipt_promises_is_what_labels_are_held_against() -> None:
     low, high = TrialSettings().promised(0.8), TrialSettings().promised(0.97)
     watches = TrialWatch(low), TrialWatch(high)
-    for number in range(60):
+    for number in range(150):
         for watch in watches:
             watch.feedback(Feedback(0.0, "a", "1", number % 5 > 0))
     assert not watches[0].verdict.fall_back
