@@ -84,6 +84,7 @@ def run(line: str, folder: Path) -> None:
     assert main(words[1:]) == 0, line
 
 
+@pytest.mark.timeout(600)  # half a minute of work, but on a busy machine
 def test_every_command_of_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (script,) = blocks("python")
