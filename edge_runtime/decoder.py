@@ -24,7 +24,7 @@ Tiles = Annotated[int, msgspec.Meta(ge=1, le=4)]
 Stride = Annotated[int, msgspec.Meta(ge=1, le=256)]
 ClassIndex = Annotated[int, msgspec.Meta(ge=0, lt=MAX_CLASSES)]
 Classes = Annotated[tuple[ClassIndex, ...], msgspec.Meta(max_length=MAX_CLASSES)]
-_MEND = "Mend the decoder that is given to `edge-runtime build pack --task detect` (docs/detectors.md)"
+_MEND = "Mend the decoder that is given to `edge-runtime build pack --detector` (docs/detectors.md)"
 
 
 class Look(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

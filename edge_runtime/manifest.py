@@ -175,7 +175,7 @@ def _check_task(manifest: Manifest) -> None:
         found = "without a decoder" if decoder is None else "with a decoder"
         raise Refused(
             f"the task is {manifest.task!r} {found}; a detector has one, a classifier of slots has none",
-            "Pack it with `edge-runtime build pack --task detect` and a decoder (docs/detectors.md), or without both",
+            "Pack it with `edge-runtime build pack --detector` (docs/detectors.md), or as a classifier without a decoder",
         )
     if decoder is not None:
         check_decoder(decoder, manifest.input.size)

@@ -31,7 +31,7 @@ from edge_runtime.manifest import Manifest
 Arrays = Mapping[str, NDArray[Any]]
 SAME_PLACE, LIKE = 0.9, 0.5
 """Overlap at which a box counts as found again, and at which it is compared at all."""
-_PACK = "Pack the bundle again with `edge-runtime build pack --task detect`"
+_PACK = "Pack the bundle again with `edge-runtime build pack --detector`"
 
 
 @dataclass(frozen=True, slots=True)
