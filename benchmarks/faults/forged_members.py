@@ -7,11 +7,13 @@ import json
 import random
 import struct
 import zipfile
-import zlib
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
+
+from benchmarks.faults.forged_zips import zeros
 
 LIMIT = 32 * 1024 * 1024
 BAD_FIELDS: tuple[tuple[str, object], ...] = (
@@ -182,14 +184,12 @@ def arrays(raw: bytes, draw: random.Random) -> bytes:
         version = draw.choice((b"\x01\x00", b"\x02\x00", b"\x03\x00", b"\x09\x09"))
         return zipped({"current.npy": npy(draw.choice(HEADERS), bytes(4), version)}, draw)
     if how == 3:
-        return zipped(
-            {"current.npy": bytes(draw.choice((LIMIT - 200, LIMIT + 1, 3 * LIMIT)))}, draw, zipfile.ZIP_DEFLATED
-        )
+        return _zeros(draw.choice((LIMIT - 200, LIMIT + 1, 3 * LIMIT)))
     if how == 4:
         names = draw.choice((["../x.npy"], ["/x.npy"], ["x"], ["x.npy/"], ["a" * 300 + ".npy"], ["é.npy"], [".npy"]))
         return zipped(dict.fromkeys(names, b"x"), draw)
     if how == 5:
-        return zipped({f"{k}.npy": b"" for k in range(draw.choice((65, 300, 30_000)))}, draw)
+        return _crowd(draw.choice((65, 300, 30_000)))
     if how == 6:
         return _lying(draw)
     if how == 7:
@@ -208,6 +208,16 @@ def zipped(parts: dict[str, bytes], draw: random.Random, method: int | None = No
     return buffer.getvalue()
 
 
+@lru_cache(maxsize=4)
+def _zeros(count: int) -> bytes:
+    return zipped({"current.npy": bytes(count)}, random.Random(), zipfile.ZIP_DEFLATED)
+
+
+@lru_cache(maxsize=4)
+def _crowd(count: int) -> bytes:
+    return zipped({f"{number}.npy": b"" for number in range(count)}, random.Random(), zipfile.ZIP_STORED)
+
+
 def _pickled() -> bytes:
     """An array of objects, which numpy would unpickle: code of the sender's choice."""
     buffer = io.BytesIO()
@@ -217,8 +227,7 @@ def _pickled() -> bytes:
 
 def _lying(draw: random.Random) -> bytes:
     """A member that states few bytes, or a fitting shape, and inflates to gigabytes' worth of zeros."""
-    squeeze = zlib.compressobj(9, zlib.DEFLATED, -15)
-    stream = squeeze.compress(bytes(draw.choice((1 << 20, 50 << 20)))) + squeeze.flush()
+    stream = zeros(draw.choice((1 << 20, 50 << 20)))
     stated = draw.choice((10, 5000, 2**32 - 1, LIMIT))
     name = b"current.npy"
     what = (20, 0, 8, 0, 0x21, draw.randrange(2**32), len(stream), stated, len(name), 0)

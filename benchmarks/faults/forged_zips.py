@@ -7,6 +7,7 @@ import struct
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 
 PLAIN_FILE = 0o100644 << 16
 NAMES = (
@@ -108,6 +109,12 @@ def deflated(raw: bytes) -> bytes:
     return squeeze.compress(raw) + squeeze.flush()
 
 
+@lru_cache(maxsize=8)
+def zeros(count: int) -> bytes:
+    """So many zeros, deflated."""
+    return deflated(bytes(count))
+
+
 def _with(entries: list[Entry], draw: random.Random, **fields: object) -> list[Entry]:
     """One entry, drawn, with other fields."""
     place = draw.randrange(len(entries))
@@ -164,7 +171,7 @@ def lying_sizes(entries: list[Entry], draw: random.Random) -> bytes:
 def bombs(entries: list[Entry], draw: random.Random) -> bytes:
     """Deflated zeros: as large as a member may be, far larger, or larger than stated; or deflate within deflate."""
     true = draw.choice((1 << 20, 20 << 20, 40 << 20))
-    stream = deflated(bytes(true))
+    stream = zeros(true)
     if draw.random() < 0.3:
         stream = deflated(stream * 20)
     stated = draw.choice((true, 300_000, 2**32 - 1, 64 << 20))

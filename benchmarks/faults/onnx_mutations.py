@@ -4,7 +4,7 @@ usage: python -m benchmarks.faults.onnx_mutations [--count 10000] [--plain 500] 
 
 A mutation holds if the parent gets a refusal with a reason, or a proof whose golden set passed (some mutations are
 harmless), in time; and if the child stayed within its memory, wrote nothing, and the parent did not grow. Verdicts are
-kept in var/faults/, so a campaign that was stopped goes on; they are begun afresh when the proving or the mutations change.
+kept in var/faults/, so a campaign that was stopped goes on; they are begun afresh when the child or the mutations change.
 """
 
 from __future__ import annotations
@@ -13,13 +13,15 @@ import argparse
 import collections
 import hashlib
 import json
+import select
 import shutil
 import subprocess
 import sys
 import tempfile
 import zipfile
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import msgspec
@@ -27,7 +29,7 @@ import msgspec
 from benchmarks.faults import onnx_bombs, onnx_edits
 from benchmarks.faults.row import Row
 from edge_runtime.assets import factory_bundles
-from edge_runtime.daemon import confine, proof, proving, proving_child
+from edge_runtime.daemon import confine, proving, proving_child
 from edge_runtime.daemon.proof import ProofLimits
 from edge_runtime.errors import EdgeError
 from edge_runtime.inference import graph
@@ -37,12 +39,14 @@ ROOT = Path(__file__).resolve().parents[2]
 KEPT = ROOT / "var" / "faults"
 MODELS = ROOT.parent / "shared" / "data" / "models"
 LIMITS = ProofLimits(memory_mb=384, cpu_s=4, wall_s=30.0, latency_ms=500.0, measure_s=0.05)
-SERVERS = 3
+PATIENT = replace(LIMITS, wall_s=240.0)
+"""For children of a device's low priority, beside a campaign that has none."""
+SERVERS = 5
 PEAK_MB = LIMITS.memory_mb + 128
 """Private memory, and the libraries' mapped pages."""
 GROWTH_MB = 8.0
 """How much the parent may grow over a whole campaign."""
-_UNDER_TEST = (confine, proof, proving, proving_child, graph, onnx_bombs, onnx_edits)
+_UNDER_TEST = (confine, proving_child, graph, onnx_bombs, onnx_edits)
 
 
 class Source:
@@ -96,6 +100,11 @@ class Server:
         self._process.stdin.write(json.dumps({"bundle": str(self._path), "limits": asdict(LIMITS)}) + "\n")
         self._process.stdin.flush()
 
+    def fileno(self) -> int:
+        """What can be read from once there is an answer."""
+        assert self._process.stdout is not None
+        return self._process.stdout.fileno()
+
     def answer(self) -> dict[str, object]:
         assert self._process.stdout is not None
         verdict: dict[str, object] = json.loads(self._process.stdout.readline())
@@ -108,42 +117,54 @@ class Server:
         self._process.stdout.close()
 
 
-def verdicts(count: int, seed: int, done: int, folder: Path) -> Iterator[dict[str, object]]:
-    """Prove mutations `done` .. `count`, each in a forked child; every verdict says what was proved."""
+def verdicts(numbers: list[int], seed: int, folder: Path) -> Iterator[dict[str, object]]:
+    """Prove mutations by their numbers, each in a forked child; every verdict says what was proved, in any order."""
     mutants = sources()
     servers = [Server(folder / f"server-{number}") for number in range(SERVERS)]
+    asked: dict[Server, dict[str, object]] = {}
+    idle, left = list(servers), list(reversed(numbers))
     try:
-        for first in range(done, count, SERVERS):
-            asked = []
-            for number, server in zip(range(first, min(first + SERVERS, count)), servers, strict=False):
+        while left or asked:
+            while idle and left:
+                number, server = left.pop(), idle.pop()
                 source = mutants[number % len(mutants)]
                 kind, model = onnx_edits.mutate(source.raw, number, seed)
                 server.ask(source, model)
-                asked.append(({"number": number, "source": source.name, "mutation": kind}, server))
-            for what, server in asked:
-                yield what | server.answer()
+                asked[server] = {"number": number, "source": source.name, "mutation": kind}
+            for server in select.select(list(asked), [], [])[0]:
+                yield asked.pop(server) | server.answer()
+                idle.append(server)
     finally:
         for server in servers:
             server.close()
 
 
-def plain_verdicts(count: int, seed: int, done: int, folder: Path) -> Iterator[dict[str, object]]:
+def plain_verdicts(numbers: list[int], seed: int, folder: Path) -> Iterator[dict[str, object]]:
     """As `verdicts`, each in a process of its own, as a device does it; other mutations than those."""
     mutants = sources()
-    path = folder / "mutant.zip"
-    for number in range(done, count):
+
+    def prove_one(number: int) -> dict[str, object]:
+        path = folder / f"plain-{number}" / "mutant.zip"
+        path.parent.mkdir()
         source = mutants[number % len(mutants)]
         kind, model = onnx_edits.mutate(source.raw, number, seed + 1)
         source.write(path, model)
-        verdict: dict[str, object] = {"number": number, "source": source.name, "mutation": kind}
-        try:
-            found = proving.prove(path, LIMITS)
-            sound = all(v.max_error <= v.tolerance and v.golden for v in found.variants if v.passed)
-            verdict |= {"kind": "Proof", "said": found.said, "sound": sound}
-        except EdgeError as fault:
-            verdict |= {"kind": type(fault).__name__, "said": fault.found}
-        stray = sorted(p.name for p in folder.iterdir() if p != path)
-        yield verdict | {"parent_mb": round(proving_child.resident_mb(), 1), "stray": stray}
+        verdict = {"number": number, "source": source.name, "mutation": kind} | _proved(path)
+        stray = sorted(p.name for p in path.parent.iterdir() if p != path)
+        shutil.rmtree(path.parent)
+        return verdict | {"parent_mb": round(proving_child.resident_mb(), 1), "stray": stray}
+
+    with ThreadPoolExecutor(SERVERS) as threads:
+        yield from threads.map(prove_one, numbers)
+
+
+def _proved(path: Path) -> dict[str, object]:
+    try:
+        found = proving.prove(path, PATIENT)
+    except EdgeError as fault:
+        return {"kind": type(fault).__name__, "said": fault.found}
+    sound = all(v.max_error <= v.tolerance and v.golden for v in found.variants if v.passed)
+    return {"kind": "Proof", "said": found.said, "sound": sound}
 
 
 def held(verdict: dict[str, object]) -> bool:
@@ -203,7 +224,8 @@ def run(count: int, plain: int, seed: int, fresh: bool = False, kept: Path | Non
         store = kept / f"onnx-{name}-{seed}-{_code()}.jsonl" if kept else None
         found = _stored(store) if store and not fresh else []
         with tempfile.TemporaryDirectory() as folder:
-            for verdict in prove_all(wanted, seed, len(found), Path(folder)):
+            proved = {verdict["number"] for verdict in found}
+            for verdict in prove_all([k for k in range(wanted) if k not in proved], seed, Path(folder)):
                 found.append(verdict)
                 if store:
                     store.parent.mkdir(parents=True, exist_ok=True)
@@ -219,7 +241,7 @@ def _stored(path: Path) -> list[dict[str, object]]:
 
 
 def _code() -> str:
-    """A short digest of what proves and of what is proved: verdicts of other code count for nothing."""
+    """A short digest of what the child does and of what is done to it: verdicts of other code count for nothing."""
     digest = hashlib.sha256()
     for module in _UNDER_TEST:
         digest.update(Path(str(module.__file__)).read_bytes())

@@ -52,7 +52,7 @@ def _fork(bundle: Path, limits: ProofLimits, began: float) -> tuple[proving.Hear
         os.close(err)
     _, status, used = os.wait4(pid, 0)
     code = os.waitstatus_to_exitcode(status)
-    return proving.Heard(words, proving.plain(complaint), code, late), used
+    return proving.Heard(words, proving.plain(complaint), code, late, used.ru_utime + used.ru_stime), used
 
 
 def _become_child(task: proving_child.Task, said: int, complained: int) -> None:

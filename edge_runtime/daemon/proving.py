@@ -31,6 +31,8 @@ _STDERR_KEPT = 2048
 _EXIT_S = 5.0
 """Allowed to the child between its last word and its end."""
 _POLL_S = 0.005
+STARVED = 0.05
+"""A child that had less than this share of one processor until its time was over says nothing about the model."""
 _MODULE = "edge_runtime.daemon.proving_child"
 _ROOT = Path(__file__).resolve().parents[2]
 _ENVIRONMENT = {
@@ -55,6 +57,8 @@ class Heard:
     """Exit code; negative: killed by that signal."""
     late: bool
     """It was killed here, at the end of its time or because it talked too much."""
+    cpu_s: float = 0.0
+    """Processor time that it had."""
 
 
 def prove(bundle: Path, limits: ProofLimits = ProofLimits(), threads: int = 1) -> Proof:  # noqa: B008 - frozen
@@ -128,10 +132,17 @@ def _run(task: Task, limits: ProofLimits) -> Heard:
     with child.stdout as out, child.stderr as err:
         try:
             said, complained, late = listen(child.pid, out.fileno(), err.fileno(), deadline_s)
+            used_s = cpu_s(child.pid)
         finally:
             child.kill()
             status = child.wait()
-    return Heard(said, plain(complained), status, late)
+    return Heard(said, plain(complained), status, late, used_s)
+
+
+def cpu_s(pid: int) -> float:
+    """Processor time of a child that has not been waited for yet."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _ended_by(pid: int, deadline_s: float) -> bool:
@@ -171,6 +182,9 @@ def _raise_end(heard: Heard, doing: str, limits: ProofLimits) -> NoReturn:
     if len(heard.said) > MAX_SAID_BYTES:
         raise ModelFault(f"the proving process said more than {MAX_SAID_BYTES} bytes{while_doing}", _MEND)
     if heard.late:
+        if heard.cpu_s < STARVED * limits.wall_s:
+            had = f"the proving process had {heard.cpu_s:.1f} s of the processor in {limits.wall_s:g} s"
+            raise TryAgain(f"{had}{while_doing}: the device is too busy", "Try again when it has less to do")
         raise ModelFault(f"proving it took more than {limits.wall_s:g} s{while_doing}", _MEND)
     if not doing:
         raise TryAgain(f"the proving process did not start: {heard.complained or heard.status}", "Try again")
