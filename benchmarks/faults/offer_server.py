@@ -33,7 +33,7 @@ def peak_mb() -> float:
 
 
 def main() -> int:
-    store = ModelStore(Path(sys.argv[1]), [])
+    store = ModelStore(Path(sys.argv[1]), [], allow_unsigned=True)
     for line in sys.stdin:
         wrong = refused(store, Path(line.rstrip("\n")))
         print(json.dumps({"wrong": wrong, "peak_mb": peak_mb()}), flush=True)
