@@ -137,13 +137,15 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule()
     def start(self) -> None:
-        before, resting = self.head(), {entry.sha256 for entry in self.store.list() if entry.factory}
+        before, candidate = self.head(), self.store.candidate
+        beside = candidate.sha256 if candidate is not None and candidate.phase == "shadow" else ""
         fell = self.store.note_start().fall_back
         after = {entry.sha256 for entry in self.store.list() if entry.status == "quarantined"}
-        if fell:
-            assert before and before in after
-            self.barred.add(before)
-        self.barred -= resting - after  # a factory model that has rested
+        assert after - self.barred in ([{before}] if fell else [set(), {beside}]), (
+            "what ran, or ran beside, is to blame"
+        )
+        assert all(sha256 == sha256_of_file(self.factory[0]) for sha256 in self.barred - after), "it has rested"
+        self.barred = after
 
     @rule()
     def healthy(self) -> None:
