@@ -15,7 +15,7 @@ from edge_runtime.errors import EXIT_OK, EXIT_PROBLEM, Usage
 
 if TYPE_CHECKING:
     from edge_runtime.cli.output import Verbs
-    from edge_runtime.cli.stage import Stage
+    from edge_runtime.cli.stage import Stage, StagePlan
 
 LAST_MESSAGES_S = 3.0
 LOOK_S = 0.5
@@ -32,12 +32,18 @@ def register(verbs: Verbs) -> None:
         "independent subscriber that scores every published state against the truth. Ends by itself, or at Ctrl-C.\n"
         "Everything it writes is in a temporary folder.",
         "  edge-runtime demo\n  edge-runtime demo --duration 600 --port 8780      then open the page it names\n"
-        "  edge-runtime demo --duration 60 --no-view --json | tail -1",
+        "  edge-runtime demo --duration 60 --no-view --json | tail -1\n"
+        "  edge-runtime demo --upgrade --no-view             a newer model, from a signed repository to in charge",
     )
     verb.add_argument("--duration", type=float, default=60.0, metavar="S", help="seconds to run (%(default)s)")
     verb.add_argument("--no-view", action="store_true", help="without the local web page and the table")
     verb.add_argument("--port", type=int, default=0, help="port of the local web page (0: any free one)")
     verb.add_argument("--model", type=Path, metavar="BUNDLE", help="a bundle; default: the newest that is installed")
+    verb.add_argument(
+        "--upgrade",
+        action="store_true",
+        help="begin with the older shipped model, publish the newer one in a signed repository, and bring it in over MQTT",
+    )
     add_json(verb)
     verb.set_defaults(act=_demo)
 
@@ -47,9 +53,11 @@ def _demo(args: argparse.Namespace) -> int:
         raise Usage(f"--duration {args.duration}", "Give 1 to 86400 seconds")
     if not 0 <= args.port <= 65_535:
         raise Usage(f"--port {args.port}", "Give 0 (any free one) to 65535")
+    if args.upgrade and args.model:
+        raise Usage("--upgrade with --model", "Give one: an upgrade is from one shipped model to the next")
     import tempfile
 
-    from edge_runtime.cli.stage import Stage, StagePlan
+    from edge_runtime.cli.stage import Stage
     from edge_runtime.daemon.compose import default_bundle
     from edge_runtime.lifecycle.bundle import verify_bundle
 
@@ -57,20 +65,55 @@ def _demo(args: argparse.Namespace) -> int:
     if not args.json:
         say("opening a simulated store, a broker and the daemon ...")
     with _Signals() as signals, tempfile.TemporaryDirectory(prefix="edge-runtime-demo-") as folder:
-        plan = StagePlan(args.model, not args.no_view, args.port)
-        with Stage(Path(folder), plan) as stage:
+        with Stage(Path(folder), _plan(args)) as stage:
             began_s = time.monotonic()
+            upgraded: dict[str, object] = {}
             with suppress(KeyboardInterrupt):
+                if args.upgrade:
+                    upgraded = {"upgrade": _upgrade(stage, args)}
                 _watch(stage, began_s + args.duration, args)
             duration_s = time.monotonic() - began_s
             signals.ignore()
             stage.stop_daemon()
-            summary = _summary(stage) | {"duration_s": round(duration_s, 1)}
+            summary = _summary(stage) | {"duration_s": round(duration_s, 1)} | upgraded
         if args.json:
             emit(summary)
         else:
             _say_summary(summary)
     return _verdict(summary)
+
+
+def _plan(args: argparse.Namespace) -> StagePlan:
+    from edge_runtime.cli.stage import StagePlan
+
+    if not args.upgrade:
+        return StagePlan(args.model, not args.no_view, args.port)
+    from edge_runtime.cli.upgrade import UpgradePlan
+
+    prepare = UpgradePlan().prepare
+    return StagePlan(None, not args.no_view, args.port, commands="unsigned", telemetry_s=1.0, prepare=prepare)
+
+
+def _upgrade(stage: Stage, args: argparse.Namespace) -> dict[str, object]:
+    """Bring the newer model in, and say how it went."""
+    from edge_runtime.cli.operator import Operator
+    from edge_runtime.cli.stage import DEVICE, SITE
+    from edge_runtime.cli.upgrade import UpgradePlan, carry_out
+
+    while not any(camera.get("slots") for camera in stage.status().get("cameras", ())):
+        stage.check()
+        time.sleep(LOOK_S)
+    tell = complain if args.json else say
+    with Operator(stage.broker, SITE, DEVICE) as operator:
+        upgrade = carry_out(stage, operator, UpgradePlan(say=tell))
+    record = upgrade.record()
+    p95 = ", ".join(f"{name} {ms}" for name, ms in upgrade.p95_ms.items())
+    tell(
+        f"{upgrade.was} -> {upgrade.now}: {record['install_to_committed_s']} s from the command to the commit, "
+        f"{upgrade.frames} frames, {upgrade.lost} missed at the switch ({upgrade.switch_ms} ms)\n"
+        f"  milliseconds a frame (95th percentile): {p95}"
+    )
+    return record
 
 
 class _Signals:

@@ -22,6 +22,7 @@ from edge_runtime.daemon.terms import Terms
 from edge_runtime.lifecycle.bundle import Bundle
 from edge_runtime.lifecycle.guard import Verdict
 from edge_runtime.lifecycle.state_file import Candidate
+from edge_runtime.manifest import Manifest
 from edge_runtime.records import Outcome
 
 log = logging.getLogger(__name__)
@@ -180,8 +181,8 @@ class Candidacy:
         if candidate.phase == "shadow":
             bundle = deck.guarded(lambda: store.read(candidate.sha256), None)
         else:
-            self._begin_trial(candidate)
             bundle = deck.guarded(store.standing, None)
+            self._begin_trial(candidate, bundle.manifest if bundle is not None else None)
         if bundle is not None and bundle.sha256 != deck.running:
             load, fits = deck.loader(bundle), {s.name: s.fit for s in stations}
             self._loader.start(bundle.sha256, lambda: _made_ready(load, fits))
@@ -215,7 +216,7 @@ class Candidacy:
         if candidate is None or candidate.phase != "trial" or candidate.sha256 != deck.running:
             self.sentry.stand()
             return
-        self._begin_trial(candidate)
+        self._begin_trial(candidate, before.manifest if before is not None else None)
         if before is not None:
             self.beside = self._shadow(before, parts)
 
@@ -224,10 +225,10 @@ class Candidacy:
         cpu_clock = time.thread_time if self._deck.threads == 1 else time.process_time
         return Shadow(loaded, fitted, cpu_clock=cpu_clock)
 
-    def _begin_trial(self, candidate: Candidate) -> None:
+    def _begin_trial(self, candidate: Candidate, incumbent: Manifest | None) -> None:
         if self.sentry.trial is None:
-            terms = self._terms_of(candidate.sha256)
-            self.sentry.begin_trial(terms.trial_s, terms.trial_frames)
+            promised = incumbent.receipt.get("accuracy_int8") if incumbent is not None else None
+            self.sentry.begin_trial(self._terms_of(candidate.sha256), promised)
             self._phase_s = self._clock()
 
     def _switched(self, tell: Tell, change: Callable[[], object]) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from edge_runtime.daemon.shadow import Comparison
+from edge_runtime.daemon.terms import Terms
 from edge_runtime.drift.cause import Cause
 from edge_runtime.lifecycle.guard import (
     STAY,
@@ -20,6 +21,9 @@ from edge_runtime.lifecycle.guard import (
 )
 from edge_runtime.lifecycle.guard.environment import EnvironmentSense
 from edge_runtime.records import Outcome, View
+
+SETTLE_SHARE, LONGEST = 60, 6.0
+"""A change of the environment excuses for a sixtieth of the trial at most; a suspicion prolongs it sixfold at most."""
 
 
 class Sentry:
@@ -42,10 +46,24 @@ class Sentry:
         """Which change of the environment holds judgement up; empty if none does."""
         return self.watch.waiting
 
-    def begin_trial(self, least_s: float, least_frames: int) -> None:
-        """Watch a model that has just been put in charge."""
-        pairs = min(self._settings.least_pairs, 2 * least_frames)
-        self.watch = TrialWatch(replace(self._settings, least_s=least_s, least_frames=least_frames, least_pairs=pairs))
+    def begin_trial(self, terms: Terms, promised: float | None = None) -> None:
+        """Watch a model that has just been put in charge. `promised`: accuracy in the receipt of the one before it.
+
+        What is meant for a trial of hours is scaled to a shorter one: how long a change of camera or light excuses a
+        model, and how long an open suspicion may prolong the trial.
+        """
+        usual = self._settings if promised is None else self._settings.promised(promised)
+        settle_s = min(usual.sense.settle_s, max(1.0, terms.trial_s / SETTLE_SHARE))
+        self.watch = TrialWatch(
+            replace(
+                usual,
+                least_s=terms.trial_s,
+                least_frames=terms.trial_frames,
+                least_pairs=min(usual.least_pairs, 2 * terms.trial_frames),
+                longest_s=min(usual.longest_s, LONGEST * terms.trial_s),
+                sense=replace(usual.sense, settle_s=settle_s),
+            )
+        )
 
     def stand(self) -> None:
         """Watch a model that is committed, from now on and without what was held against another."""

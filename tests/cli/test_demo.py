@@ -113,6 +113,28 @@ def test_a_port_that_is_taken_is_told_and_the_demo_goes_on_without_its_page(site
     assert set(json.loads(out.splitlines()[-1])) >= SUMMARY_KEYS
 
 
+@pytest.mark.integration
+def test_an_upgrade_goes_from_a_signed_repository_to_committed_while_frames_flow(tmp_path: Path) -> None:
+    pytest.importorskip("edge_runtime.workshop.repository.changes")
+    if len(factory_bundles("shelf-occupancy")) < 2:
+        pytest.skip("an upgrade needs two shipped models (make bundle)")
+    command = [sys.executable, "-m", "edge_runtime.cli", "demo", "--upgrade", "--duration", "2", "--no-view", "--json"]
+    ran = subprocess.run(
+        command, capture_output=True, text=True, timeout=500, env={**os.environ, "TMPDIR": str(tmp_path)}
+    )
+    assert ran.returncode == 0, ran.stderr
+    summary = json.loads(ran.stdout.splitlines()[-1])
+    upgrade = summary["upgrade"]
+    assert upgrade["from"] != upgrade["to"] == summary["model"]
+    assert list(upgrade["took_s"]) == ["before", "installing", "proving", "shadow", "trial", "after"]
+    assert upgrade["frames"] > 10 and upgrade["install_to_committed_s"] > 0
+    assert list(tmp_path.iterdir()) == [] and alive_in(tmp_path) == []
+
+
+def test_an_upgrade_of_a_named_bundle_is_wrong_usage(run: Run, site: Site) -> None:
+    assert run("demo", "--upgrade", "--model", site.bundle).code == 2
+
+
 def test_a_model_that_is_not_there_is_told_before_anything_starts(run: Run, tmp_path: Path) -> None:
     ran = run("demo", "--model", tmp_path / "none.zip")
     assert (ran.code, ran.out) == (69, "")
