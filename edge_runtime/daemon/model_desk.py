@@ -177,6 +177,8 @@ class ModelDesk:
     def rollback(self, why: str) -> ModelId | None:
         """Take out what is in trial, else what is current; without a quarantine, for it is a person's wish."""
         candidate = self._store.candidate
+        if self._store.current() is None:
+            raise Refused("no model runs here: there is nothing to roll back", _LIST)
         return self._store.rollback(why, quarantine=False, running=candidate.sha256 if candidate else "")
 
     def release(self, sha256: str) -> Entry:
