@@ -4,7 +4,7 @@ A better model disagrees with a bad incumbent as often as a bad model with a goo
 nothing yet. Two witnesses are heard. The reference picture: a slot that correlates with its own commissioned look is
 stocked, whoever says so. And how sure each model is, for the one that errs is usually the less sure one; its word is
 bounded, because a model can be sure and wrong. On recorded store days, real models against real models, the first is right in 98 % of the
-disputes where a slot correlates by 0.95 or more, the second in 76 % where the models differ by two to three logits
+disputes where a slot correlates by 0.95 or more, the second in 80 % where the models differ by two to three logits
 (docs/adr/0010-guard.md).
 """
 
