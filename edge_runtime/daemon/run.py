@@ -165,7 +165,8 @@ class Daemon:
         return self._bulletin.health()
 
     def _troubles(self) -> tuple[str, ...]:
-        return (self._config_trouble, *self.parts.troubles)
+        updates = self.parts.updates.trouble if self.parts.updates is not None else ""
+        return (self._config_trouble, *self.parts.troubles, updates)
 
     def _visit(self, station: Station, timeout_s: float) -> bool:
         try:
