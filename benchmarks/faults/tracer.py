@@ -75,8 +75,9 @@ def traced(action: Callable[[], int], kill_at: int = -1, fail: Callable[[int, st
                 return Ending(tuple(calls), os.waitstatus_to_exitcode(status), True)
             forced = fail(len(calls) - 1, calls[-1]) if fail else 0
             if forced:
-                _ptrace(_SET_USER, child, _NUMBER, -1)
                 injected = True
+                if calls[-1] != "close":  # Linux lets go of the descriptor also when it answers an error
+                    _ptrace(_SET_USER, child, _NUMBER, -1)
         elif forced:
             _ptrace(_SET_USER, child, _RESULT, -forced)
         entering = not entering
