@@ -64,7 +64,7 @@ def validate_datasets(
     """
     read = tuple(shelf for path in paths for shelf in read_bench(path, shelves))
     paired = run_pair(read, subject, progress)
-    name = " + ".join(path.resolve().name for path in paths)
+    name = paths[0].resolve().name if len(paths) == 1 else f"{len(paths)} datasets"
     return DatasetOutcome(
         name, tuple(paths), read, len(paired.truths.frames), len(paired.truths), judge(paired), paired.unread
     )
