@@ -82,7 +82,7 @@ def _open_spool(config: DeviceConfig, state_dir: Path) -> Spool:
 
 
 def _build_queue(topics: Topics, stamp: Stamp, link: MqttLink, desk: Desk, state_dir: Path) -> CommandQueue:
-    handlers = standard_handlers(stamp, link, desk, desk)
+    handlers = standard_handlers(stamp, link, desk, desk, taker=desk)
     gate = CommandGate(topics, frozenset(handlers), AcceptUnsigned(), CommandFloors(state_dir / "commands.json"))
     return CommandQueue(gate, stamp, link, handlers)
 

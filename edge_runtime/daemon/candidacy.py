@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from edge_runtime.daemon.background import Background, Done
 from edge_runtime.daemon.deck import BundleStore, ModelDeck, Ready
 from edge_runtime.daemon.judgement import BARRED, COMMITTED, WITHDRAWN, judge_shadow
+from edge_runtime.daemon.model_events import Tell, tell_step, tell_switch
 from edge_runtime.daemon.models import LoadedModel, Parts
 from edge_runtime.daemon.sentry import Sentry
 from edge_runtime.daemon.shadow import Shadow
@@ -20,10 +21,10 @@ from edge_runtime.daemon.station import Station
 from edge_runtime.daemon.steps import Stepped, Steps
 from edge_runtime.daemon.terms import Terms
 from edge_runtime.lifecycle.bundle import Bundle
-from edge_runtime.lifecycle.guard import Verdict
+from edge_runtime.lifecycle.guard import Feedback, SlotPair, Verdict
 from edge_runtime.lifecycle.state_file import Candidate
 from edge_runtime.manifest import Manifest
-from edge_runtime.records import Outcome
+from edge_runtime.records import ANSWERS, Outcome, State
 
 log = logging.getLogger(__name__)
 
@@ -31,8 +32,6 @@ LOOK_S = 1.0
 """Between two looks at the store's file; a look costs one stat."""
 RETRY_S = 60.0
 """After a step that the disk did not take."""
-Tell = Callable[[str, str, str, dict[str, str | float]], None]
-"""(kind, was, now, detail): an event of the device."""
 
 
 class Candidacy:
@@ -63,6 +62,8 @@ class Candidacy:
         self._phase_s = self._look_s = self._wait_s = float("-inf")
         self._asked = True
         """The store must be read: something may have changed."""
+        self._compared: dict[str, tuple[SlotPair, ...]] = {}
+        """What both models said of each camera's newest frame."""
         self._before_switch: dict[str, int] = {}
         self._missed = 0
         """Pictures that were missed between the last frame of the model before and the first of this one."""
@@ -101,8 +102,17 @@ class Candidacy:
             self._missed += station.missed - self._before_switch.pop(station.name)
         late = station.waits
         beside = self.beside.look(station, outcome, late) if self.beside is not None else None
+        self._compared[station.name] = beside.pairs if beside is not None else ()
         known = beside if self.sentry.trial is not None else None  # an unproven model is no judge of the current one
         return self.sentry.observe(outcome, station.parts.drift.report().cause, known)
+
+    def feedback(self, camera: str, slot: str, said: State, true: State) -> Verdict:
+        """Somebody says what a slot is; `said` is what the model in charge answers to its newest picture."""
+        trial, pairs = self.sentry.trial, self._compared.get(camera, ())
+        theirs = next((pair.theirs for pair in pairs if pair.slot == slot), None) if trial is not None else None
+        picked = trial is not None and (camera, slot) in trial.worth_asking
+        right_too = None if theirs is None or theirs not in ANSWERS else theirs is true
+        return self.sentry.watch.feedback(Feedback(self._clock(), camera, slot, said is true, right_too, picked))
 
     def fell_back(self) -> None:
         """The deck has given the running model up: look what the store says now."""
@@ -142,7 +152,7 @@ class Candidacy:
         """The candidate is another one, in another phase, or none any more."""
         before, self.candidate, self._phase_s = self.candidate, candidate, self._clock()
         if candidate is not None and candidate.phase == "shadow":
-            self._told(tell, candidate, "shadow", candidate.reason)
+            tell_step(tell, self._deck.id, candidate, "shadow", candidate.reason)
         elif (
             candidate is None
             and self.sentry.trial is not None
@@ -196,7 +206,7 @@ class Candidacy:
             log.warning("model %s does not load: %s", done.key[:12], reason)
             deck.guarded(lambda: store.rollback(reason, running=done.key), None)
             if self.candidate is not None and self.candidate.sha256 == done.key:
-                self._told(tell, self.candidate, "rolled_back", reason)
+                tell_step(tell, self._deck.id, self.candidate, "rolled_back", reason)
             return
         wanted = deck.guarded(store.current, None)
         if wanted is not None and wanted.sha256 == done.key != deck.running:
@@ -235,11 +245,7 @@ class Candidacy:
         was, began_s = self._deck.id, time.perf_counter()
         change()
         switch_ms = round(1e3 * (time.perf_counter() - began_s), 2)
-        now, candidate = self._deck.id, self._deck.store.candidate
-        phase = "trial" if candidate and now and candidate.sha256 == now.sha256 else "committed"
-        detail: dict[str, str | float] = {"name": now.name if now else "none", "phase": phase, "switch_ms": switch_ms}
-        detail["reason"] = candidate.reason if candidate else ""
-        tell("model", was.version if was else "none", now.version if now else "none", detail)
+        tell_switch(tell, was, self._deck.id, self._deck.store.candidate, switch_ms)
 
     def _judge(self, candidate: Candidate) -> None:
         """Begin the next step of the candidate, if it is due. It is written in another thread: `_stepped` goes on."""
@@ -260,19 +266,13 @@ class Candidacy:
             self._deck.trouble = str(done.fault)
             self._wait_s = self._clock() + RETRY_S
         elif done.step == COMMITTED:
-            self._told(tell, done.candidate, "committed", done.said, {"missed_at_switch": float(self._missed)})
+            tell_step(
+                tell, self._deck.id, done.candidate, "committed", done.said, {"missed_at_switch": float(self._missed)}
+            )
             self.sentry.stand()
         elif done.step in (BARRED, WITHDRAWN):
             self.beside = None
-            self._told(tell, done.candidate, "rolled_back", done.said)
-
-    def _told(
-        self, tell: Tell, candidate: Candidate, phase: str, reason: str, more: Mapping[str, float] | None = None
-    ) -> None:
-        """A step of the candidate in which the model that runs stays the same."""
-        runs = self._deck.id.version if self._deck.id else "none"
-        detail = {"name": candidate.name, "candidate": candidate.version, "phase": phase, "reason": reason}
-        tell("model", runs, runs, {**detail, "sha256": candidate.sha256[:12], **(more or {})})
+            tell_step(tell, self._deck.id, done.candidate, "rolled_back", done.said)
 
 
 def _made_ready(load: Callable[[], LoadedModel], fits: Mapping[str, Callable[[LoadedModel], Parts]]) -> Ready:

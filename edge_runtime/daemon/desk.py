@@ -18,7 +18,7 @@ from edge_runtime.errors import Refused, TryAgain
 from edge_runtime.fleet.command_queue import CommandQueue
 from edge_runtime.fleet.handlers import Picture
 from edge_runtime.fleet.model_handlers import ModelChoice
-from edge_runtime.records import Image, ModelId
+from edge_runtime.records import ANSWERS, Image, ModelId, State
 from edge_runtime.telemetry.messages import MAX_SNAPSHOT_BYTES
 
 if TYPE_CHECKING:
@@ -64,6 +64,22 @@ class Desk:
         daemon = self._running()
         daemon.change_model(lambda stations: daemon.deck.roll_back(why, stations), why)
         return daemon.deck.id
+
+    def feedback(self, camera: str, slot: str, state: State) -> State:
+        """A label for the guard. Raises Refused for a slot that is not there, or that the model does not answer now."""
+        daemon = self._running()
+        station = daemon.roster.stations.get(camera)
+        outcome = station.outcome if station is not None and station.age_s <= station.lost_s else None
+        reading = next((r for r in outcome.readings if r.slot == slot), None) if outcome is not None else None
+        if outcome is None or reading is None or reading.state not in ANSWERS:
+            raise Refused(
+                f"camera {camera!r}, slot {slot!r} has no answer now", "Ask for one that is not unknown or blocked"
+            )
+        verdict = daemon.parts.candidacy.feedback(camera, slot, reading.state, state)
+        if verdict.fall_back:
+            reason = verdict.reason
+            daemon.change_model(lambda stations: daemon.deck.fall_back(reason, stations), reason)
+        return reading.state
 
     def install(self, name: str, version: str) -> Job:
         """Fetch a release. Raises Refused if this device has no repository, TryAgain while another errand runs."""

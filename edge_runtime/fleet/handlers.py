@@ -12,6 +12,7 @@ from edge_runtime.errors import Refused, TryAgain
 from edge_runtime.fleet.command_queue import Handler
 from edge_runtime.fleet.commands import Command
 from edge_runtime.fleet.model_handlers import ModelSwitch, model_handlers, only
+from edge_runtime.records import ANSWERS, State
 from edge_runtime.telemetry.builders import Stamp
 from edge_runtime.telemetry.messages import Scalar, Snapshot, encode
 from edge_runtime.telemetry.publisher import Delivery, Publisher
@@ -34,6 +35,13 @@ class SnapshotSource(Protocol):
     def snapshot(self, camera: str) -> Picture:
         """The newest picture of a camera, small enough to send. Raises errors.Refused for a camera it does not know or
         may not show, errors.TryAgain when there is no picture yet."""
+        ...
+
+
+class FeedbackTaker(Protocol):
+    def feedback(self, camera: str, slot: str, state: State) -> State:
+        """Somebody stands before the shelf and says what a slot is; what the running model says of it. Raises
+        errors.Refused for a slot that is not there or has no answer now."""
         ...
 
 
@@ -71,17 +79,34 @@ def snapshot(stamp: Stamp, publisher: Publisher, source: SnapshotSource) -> Hand
     return answer
 
 
+def feedback(taker: FeedbackTaker) -> Handler:
+    """args: `camera`, `slot`, `state` (stocked, low or empty). The guard weighs it for or against the model."""
+
+    def answer(command: Command) -> Mapping[str, Scalar]:
+        only(command, ("camera", "slot", "state"))
+        camera, slot, state = (command.args.get(key) for key in ("camera", "slot", "state"))
+        if not isinstance(camera, str) or not isinstance(slot, str) or state not in tuple(map(str, ANSWERS)):
+            raise Refused("args must be camera, slot and state: stocked, low or empty")
+        said = taker.feedback(camera, slot, State(str(state)))
+        return {"said": said.value, "right": said.value == state}
+
+    return answer
+
+
 def standard_handlers(
     stamp: Stamp,
     publisher: Publisher,
     switch: ModelSwitch | None,
     source: SnapshotSource | None,
     clock: Callable[[], float] = time.monotonic,
+    taker: FeedbackTaker | None = None,
 ) -> dict[str, Handler]:
     """Verb -> handler. Without a source (the configuration does not allow snapshots) the verb is refused as unknown."""
     found: dict[str, Handler] = {"ping": ping(clock(), clock)}
     if source is not None:
         found["snapshot"] = snapshot(stamp, publisher, source)
+    if taker is not None:
+        found["feedback"] = feedback(taker)
     if switch is not None:
         found |= model_handlers(switch)
     return found

@@ -11,10 +11,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from edge_runtime.daemon.desk import Desk
+from edge_runtime.daemon.errand import Place
+from edge_runtime.daemon.errand_runner import ErrandRunner
 from edge_runtime.daemon.model_account import candidate_line
 from edge_runtime.daemon.run import Daemon
 from edge_runtime.daemon.sentry import Sentry
 from edge_runtime.daemon.terms import Terms, write_terms
+from edge_runtime.errors import Refused
+from edge_runtime.fleet.command_queue import CommandQueue
 from edge_runtime.lifecycle.store import ModelStore
 from edge_runtime.normalize.view import Normalizer
 from edge_runtime.records import CropSpec, ModelId, State, View
@@ -266,6 +271,26 @@ def test_a_person_may_end_the_trial_by_keeping_the_model(tmp_path: Path) -> None
     life.outside.commit(model.sha256, "looks good")
     life.until(lambda: life.rig.candidacy.sentry.trial is None)
     assert life.running == "2.0.0" and life.status_of("2.0.0") == "current"
+
+
+def test_people_who_say_that_it_is_wrong_take_a_model_out(tmp_path: Path) -> None:
+    life = Life(tmp_path, terms=Terms(0.0, 1e6, 1_000_000))
+    life.outside.try_out(life.bring("good"))
+    life.until(lambda: life.running == "2.0.0")
+    desk = Desk(lambda desk: CommandQueue(None, None, None, {}), ErrandRunner(), Place("state", "shelf-test"))  # type: ignore[arg-type]
+    desk._daemon = life.daemon
+    for label in range(40):
+        if life.running != "2.0.0":
+            break
+        life.rig.turns(life.daemon, 1, GOOD)
+        life.rig.candidacy._compared.clear()  # the model before did not see this picture
+        said = desk.feedback("a", f"s{label % 4}", State.EMPTY)
+        assert said is State.STOCKED
+    assert life.running == "1.0.0" and "labelled slots" in life.reason
+    with pytest.raises(Refused):
+        desk.feedback("a", "nowhere", State.EMPTY)
+    with pytest.raises(Refused):
+        desk.feedback("b", "s0", State.EMPTY)
 
 
 def test_terms_that_were_given_with_the_activation_count(tmp_path: Path) -> None:

@@ -11,10 +11,11 @@ from telemetry.asyncapi import check
 
 from edge_runtime.errors import EdgeError, Refused, TryAgain, Unavailable
 from edge_runtime.fleet.command_queue import CommandQueue
-from edge_runtime.fleet.commands import AcceptUnsigned, CommandGate, RateLimit
+from edge_runtime.fleet.commands import AcceptUnsigned, Command, CommandGate, RateLimit
+from edge_runtime.fleet.handlers import feedback
 from edge_runtime.fleet.model_handlers import ModelChoice, model_handlers
 from edge_runtime.fleet.session import Incoming
-from edge_runtime.records import ModelId
+from edge_runtime.records import ModelId, State
 from edge_runtime.telemetry.builders import Stamp
 from edge_runtime.telemetry.messages import Scalar
 from edge_runtime.telemetry.topics import Topics
@@ -176,3 +177,31 @@ def test_what_makes_no_sense_is_refused_before_anything_begins(verb: str, args: 
     bench = Bench()
     assert bench.send(verb, **args) == ["accepted", "refused"]
     assert bench.switch.asked == []
+
+
+class Taker:
+    def feedback(self, camera: str, slot: str, state: State) -> State:
+        if slot != "s1":
+            raise Refused("no answer now")
+        return State.STOCKED
+
+
+@pytest.mark.parametrize(
+    ("args", "result"),
+    [
+        ({"camera": "a", "slot": "s1", "state": "stocked"}, {"said": "stocked", "right": True}),
+        ({"camera": "a", "slot": "s1", "state": "empty"}, {"said": "stocked", "right": False}),
+        ({"camera": "a", "slot": "s2", "state": "empty"}, None),
+        ({"camera": "a", "slot": "s1", "state": "unknown"}, None),
+        ({"camera": "a", "slot": "s1"}, None),
+        ({"camera": "a", "slot": 1, "state": "empty"}, None),
+        ({"camera": "a", "slot": "s1", "state": "empty", "by": "me"}, None),
+    ],
+)
+def test_what_somebody_sees_is_taken_as_feedback(args: dict[str, Scalar], result: dict[str, Scalar] | None) -> None:
+    asked = Command("c", "feedback", "store/box", 1, NOW, NOW + 60, "", args)
+    if result is None:
+        with pytest.raises(Refused):
+            feedback(Taker())(asked)
+    else:
+        assert feedback(Taker())(asked) == result
