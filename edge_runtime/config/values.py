@@ -20,6 +20,8 @@ class CameraConfig:
 
 @dataclass(frozen=True, slots=True)
 class ModelConfig:
+    """Which model the device runs, where newer ones come from, and on which terms they come in."""
+
     name: str = "shelf-occupancy"
     repository: str | None = None
     """URL or folder of the signed model repository; None: only what is installed."""

@@ -48,7 +48,11 @@ def test_drift_goes_on_where_it_was(tmp_path: Path) -> None:
     again = DriftMonitor("a")
     assert restore_drift(tmp_path, "a", again, "model")
     assert again.to_dict() == learned.to_dict()
-    assert not restore_drift(tmp_path, "a", DriftMonitor("a"), "another model")
+    other = DriftMonitor("a")
+    assert restore_drift(tmp_path, "a", other, "another model"), "what the rail says stays"
+    kept, known = other.to_dict()["signals"], learned.to_dict()["signals"]
+    assert isinstance(kept, dict) and isinstance(known, dict)
+    assert kept["gain"] == known["gain"] and kept["confidence"] == DriftMonitor("a").to_dict()["signals"]["confidence"]  # type: ignore[index]
 
 
 @pytest.mark.parametrize(
