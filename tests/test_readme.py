@@ -12,7 +12,12 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
+
+from edge_runtime.assets import factory_bundles
+from edge_runtime.lifecycle.bundle import read_bundle
+from edge_runtime.workshop.pack import write_bundle
 
 ROOT = Path(__file__).resolve().parents[1]
 BIN = Path(sys.executable).parent
@@ -51,8 +56,17 @@ def wait_for_results(folder: Path, camera: str) -> None:
     pytest.fail("the daemon of the README never reported a status")
 
 
+def make_new_version(folder: Path) -> None:
+    """The bundle that somebody has trained: here the shipped one under another version."""
+    bundle = read_bundle(factory_bundles()[-1])
+    manifest = msgspec.structs.replace(bundle.manifest, version="1.2.0")
+    files = {"model.onnx": bundle.model, "golden.npz": bundle.golden, "reference.npz": bundle.reference}
+    write_bundle(folder, manifest, {**files, "model.fp32.onnx": bundle.fp32 or b"", "LICENSE": bundle.licence})
+
+
 def test_every_command_of_the_readme_works_in_its_order(camera: str, tmp_path: Path) -> None:
     lines = commands()
+    make_new_version(tmp_path)
     running = next(k for k, line in enumerate(lines) if " run " in line)
     for line in lines[:running]:
         done = call(line, tmp_path, camera)
@@ -65,7 +79,8 @@ def test_every_command_of_the_readme_works_in_its_order(camera: str, tmp_path: P
         wait_for_results(tmp_path, camera)
         for line in lines[running + 1 :]:
             done = call(line, tmp_path, camera)
-            assert done.returncode in (0, 1), f"{line}\n{done.stdout}\n{done.stderr}"
+            looks = (0, 1) if re.search("status|doctor", line) else (0,)  # a device that starts has something to say
+            assert done.returncode in looks, f"{line}\n{done.stdout}\n{done.stderr}"
             assert "Traceback" not in done.stderr
     finally:
         daemon.send_signal(signal.SIGINT)
