@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from edge_runtime.cli.stage import Stage
     from edge_runtime.telemetry.messages import EventMessage
 
-SHADOW_S, TRIAL_S, TRIAL_FRAMES = 5.0, 5.0, 8
+SHADOW_S, TRIAL_S, TRIAL_FRAMES = 4.0, 4.0, 6
 WAIT_S = 300.0
 """For any one step, on a machine that is busy."""
 _CONFIG = """\
@@ -36,7 +36,7 @@ class UpgradePlan:
     shadow_s: float = SHADOW_S
     trial_s: float = TRIAL_S
     trial_frames: int = TRIAL_FRAMES
-    before_s: float = 6.0
+    before_s: float = 4.0
     """How long the old model is measured first, and the new one at the end."""
     say: Callable[[str], None] = lambda text: None
 

@@ -73,12 +73,11 @@ class ErrandRunner:
 
 
 def start_child(errand: Errand) -> Job:
-    """Raises TryAgain if no process can be started."""
+    """In this process's environment: a device may need a proxy. Raises TryAgain if no process can be started."""
     command = [sys.executable, "-E", "-s", "-m", _MODULE, str(os.getpid())]
-    environment = {"LC_ALL": "C.UTF-8", "OMP_NUM_THREADS": "1", "PATH": os.defpath, "PYTHONUNBUFFERED": "1"}
     try:
         child = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=_ROOT, env=environment, start_new_session=True
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=_ROOT, start_new_session=True
         )
     except OSError as fault:
         raise TryAgain(f"no process could be started for model.{errand.verb}: {fault.strerror}", "Try again") from None

@@ -123,7 +123,7 @@ def test_a_good_model_is_tried_and_kept_and_no_frame_is_lost(tmp_path: Path) -> 
         ("golden_off", "golden"),
     ],
 )
-def test_a_bad_model_gives_way_to_the_one_before_and_never_runs_again(
+def test_fault_12_a_bad_model_gives_way_to_the_one_before_and_never_runs_again(
     tmp_path: Path, behaviour: str, told: str
 ) -> None:
     life = Life(tmp_path)
@@ -144,7 +144,7 @@ def test_a_bad_model_gives_way_to_the_one_before_and_never_runs_again(
     assert again.deck.id is not None and again.deck.id.version == "1.0.0", "survives a restart"
 
 
-def test_a_model_that_is_too_slow_for_the_device_gives_way(tmp_path: Path) -> None:
+def test_fault_12_a_model_that_is_too_slow_for_the_device_gives_way(tmp_path: Path) -> None:
     life = Life(tmp_path)
     hasty = replace(QUICK, rules=replace(QUICK.rules, max_infer_ms=30.0))
     life.rig.candidacy.sentry = Sentry(hasty)
@@ -153,7 +153,7 @@ def test_a_model_that_is_too_slow_for_the_device_gives_way(tmp_path: Path) -> No
     assert life.running == "1.0.0" and "p95 of inference" in life.reason
 
 
-def test_the_fall_back_takes_no_longer_than_a_frame(tmp_path: Path) -> None:
+def test_fault_12_the_fall_back_takes_no_longer_than_a_frame(tmp_path: Path) -> None:
     life = Life(tmp_path)
     life.outside.try_out(life.bring("late_nan"))
     life.until(lambda: life.running == "2.0.0")
@@ -231,7 +231,7 @@ def test_a_trial_goes_on_after_a_restart_with_the_model_before_beside_it(tmp_pat
     assert again.status_of("2.0.0") == "current"
 
 
-def test_three_crashes_in_a_trial_bring_the_model_before_back(tmp_path: Path) -> None:
+def test_fault_13_three_crashes_in_a_trial_bring_the_model_before_back(tmp_path: Path) -> None:
     life = Life(tmp_path)
     life.outside.try_out(life.bring("good"))
     life.until(lambda: life.running == "2.0.0")
@@ -244,7 +244,7 @@ def test_three_crashes_in_a_trial_bring_the_model_before_back(tmp_path: Path) ->
     assert any("ended in a crash" in reason for reason in again.daemon.health().reasons)
 
 
-def test_three_crashes_in_a_shadow_run_are_held_against_the_newcomer(tmp_path: Path) -> None:
+def test_fault_13_three_crashes_in_a_shadow_run_are_held_against_the_newcomer(tmp_path: Path) -> None:
     first = Life(tmp_path, terms=Terms(1e6, 30.0, 4))
     first.outside.shadow(first.bring("good"))
     first.until(lambda: first.rig.candidacy.beside is not None)

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import signal
 import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from edge_runtime.lifecycle.origin import Origin
+from edge_runtime.lifecycle.store import ModelStore
 from edge_runtime.records import State
 from tests.daemon.device import Device
+from tests.lifecycle.bundles import make_bundle
 
 pytestmark = pytest.mark.integration
 
@@ -76,6 +80,25 @@ def test_killed_without_warning_it_remembers_and_the_fourth_start_takes_the_prev
         device.signal(signal.SIGKILL)
         device.wait()
     assert versions == ["1.1.0"] * 3 + ["1.0.0"]
+
+
+def test_fault_13_a_model_that_ends_the_process_after_some_frames_of_its_trial_gives_way_for_good(
+    device: Device,
+) -> None:
+    """The process dies as by a crash in native code; healthy frames before it do not excuse the model."""
+    store = ModelStore(device.state_dir, [])
+    bundle = make_bundle(device.folder / "shelf-test-1.2.0.zip", "1.2.0")
+    store.try_out(store.install(bundle, Origin("repository", 3, "tests")), "pilot")
+    versions = []
+    for _ in range(5):
+        device.start()
+        record = device.until(lambda record: bool(record.cameras[0].slots))
+        time.sleep(0.5)  # some frames more
+        versions.append(record.model.version if record.model else "")
+        device.signal(signal.SIGKILL)
+        device.wait()
+    assert versions == ["1.2.0"] * 3 + ["1.1.0"] * 2
+    assert [entry.status for entry in store.list() if entry.version == "1.2.0"] == ["quarantined"]
 
 
 def test_a_camera_that_restarts_comes_back(device: Device) -> None:
