@@ -7,10 +7,12 @@ import importlib
 import pickle
 import struct
 import sys
+import traceback
 import warnings
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import joblib  # type: ignore[import-untyped]
@@ -79,17 +81,13 @@ def from_function(name: str) -> Fitted:
     Raises Unavailable if there is no such function, Refused if it fails or gives no fitted classifier.
     """
     module_name, _, function_name = name.partition(":")
-    here = str(Path.cwd())
-    sys.path.insert(0, here)
+    before = list(sys.path)
+    sys.path.insert(0, str(Path.cwd()))
     try:
-        module = importlib.import_module(module_name)
-        estimator = _called(name, getattr(module, function_name))
-    except (SyntaxError, OSError, *_UNPICKLING) as fault:
-        raise Unavailable(
-            f"{name} can not be imported: {fault}", "Name it as module:function, from its folder"
-        ) from None
+        module, make = _imported(module_name, function_name)
+        estimator = _called(name, make)
     finally:
-        sys.path.remove(here)
+        sys.path[:] = before
     file = getattr(module, "__file__", None)
     sha256 = hashlib.sha256(Path(file).read_bytes()).hexdigest() if file else ""
     return _checked(estimator, Source("scikit-learn", name, sha256, describe(estimator)), ())
@@ -102,22 +100,41 @@ def describe(estimator: object) -> str:
     return type(estimator).__name__
 
 
+def _imported(module_name: str, function_name: str) -> tuple[ModuleType, Any]:
+    try:
+        module = importlib.import_module(module_name)
+        return module, getattr(module, function_name)
+    except (Exception, SystemExit) as fault:  # noqa: BLE001 - somebody else's module raises what it likes
+        raise Unavailable(
+            f"{module_name}:{function_name} can not be imported: {_said(fault)}",
+            "Name it as module:function, from its folder",
+        ) from None
+
+
 def _called(name: str, make: Any) -> Any:
     try:
         return make()
-    except (OSError, *_UNPICKLING) as fault:
-        raise Refused(f"{name}() failed: {type(fault).__name__}: {fault}", "Mend the function") from None
+    except (Exception, SystemExit) as fault:  # noqa: BLE001 - somebody else's function raises what it likes
+        raise Refused(f"{name}() failed: {_said(fault)}", "Mend the function") from None
+
+
+def _said(fault: BaseException) -> str:
+    """`ValueError: no rows (train.py:12)`: the place is the last that was reached, as a traceback has it."""
+    frames = traceback.extract_tb(fault.__traceback__)
+    place = f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if len(frames) > 1 else ""
+    return f"{type(fault).__name__}: {fault}{place}"
 
 
 def _unpickle(path: Path) -> object:
     try:
         return joblib.load(path)
-    except ModuleNotFoundError as fault:
-        raise Refused(
-            f"{path} needs the Python module {fault.name!r}, which can not be imported here",
-            "Install it, or keep your own classes out of the pipeline: they can not be exported anyway",
-        ) from None
     except _UNPICKLING as fault:
+        missing = fault.name if isinstance(fault, ModuleNotFoundError) else None
+        if missing and all(part.isidentifier() for part in missing.split(".")):  # else the bytes are no pickle's
+            raise Refused(
+                f"{path} needs the Python module {missing!r}, which can not be imported here",
+                "Install it, or keep your own classes out of the pipeline: they can not be exported anyway",
+            ) from None
         lines = str(fault).splitlines() or [""]
         raise Refused(
             f"{path} is not a pickle that loads here: {type(fault).__name__}: {lines[0][:200]}",

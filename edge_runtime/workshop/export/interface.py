@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -203,8 +204,7 @@ def _colour(declared: Declared) -> Literal["BGR", "RGB"]:
 def _scaling(
     dtype: str, colour: str, declared: Declared
 ) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
-    if (declared.mean is None) != (declared.std is None):
-        raise Usage("--mean and --std belong together", "Give both, in grey levels 0..255, in the order of --colour")
+    _require_one_scaling(declared)
     if declared.preprocess is None and declared.mean is None:
         if dtype == "uint8":
             return (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
@@ -220,8 +220,21 @@ def _scaling(
         turned = slice(None, None, -1) if colour == "BGR" else slice(None)
         (a, b, c), (d, e, f) = first[turned], second[turned]
         mean, std = (a, b, c), (d, e, f)
-    if min(std) <= 0:
-        raise Usage(f"--std is {std}, numbers above zero were expected", "Mend --std")
+    if not all(map(math.isfinite, (*mean, *std))) or min(std) <= 0:
+        raise Usage(
+            f"--mean is {mean} and --std {std}; numbers were expected, those of --std above zero",
+            "Mend --mean and --std",
+        )
     if dtype == "uint8" and (set(mean), set(std)) != ({0.0}, {1.0}):
         raise Refused("the graph takes uint8, so it scales pixels itself", "Leave out --preprocess, --mean and --std")
     return mean, std
+
+
+def _require_one_scaling(declared: Declared) -> None:
+    if (declared.mean is None) != (declared.std is None):
+        raise Usage("--mean and --std belong together", "Give both, in grey levels 0..255, in the order of --colour")
+    if declared.preprocess is not None and declared.mean is not None:
+        raise Usage(
+            f"--preprocess {declared.preprocess} and --mean, --std both say what was done to the pixels",
+            "Give one of the two",
+        )

@@ -83,13 +83,17 @@ def _table(where: Path, arrays: dict[str, NDArray[np.generic]]) -> Samples:
     current = arrays.get("current")
     reference = arrays.get("reference")
     if "references" in arrays and "slot" in arrays:
-        reference = arrays["references"][arrays["slot"].astype(np.int64)]
+        slots = arrays["slot"].astype(np.int64)
+        if slots.size and not 0 <= slots.min() <= slots.max() < len(np.atleast_1d(arrays["references"])):
+            raise Refused(f"{where}: `slot` names rows that `references` lacks", "Cut the shelf again")
+        reference = arrays["references"][slots]
     reference = current if reference is None else reference
     if current is None or reference is None or current.dtype != np.uint8 or reference.dtype != np.uint8:
         raise Refused(f"{where} holds no uint8 array `current`", _FORMS)
-    if current.ndim != 4 or current.shape[3] != 3 or current.shape != reference.shape or not len(current):
+    if current.ndim != 4 or current.shape[3] != 3 or current.shape != reference.shape or not current.size:
         raise Refused(
-            f"{where} holds crops of {current.shape} and references of {reference.shape}; two (n, h, w, 3) were expected",
+            f"{where} holds crops of {current.shape} and references of {reference.shape}; two (n, h, w, 3) were expected,"
+            " none of their sides zero",
             _FORMS,
         )
     return Samples(where.name, current.astype(np.uint8), reference.astype(np.uint8))
@@ -100,10 +104,17 @@ def _pictures(folder: Path) -> Samples:
     paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in PICTURES)
     if not paths:
         raise Unavailable(f"{folder} holds no crop", _FORMS)
-    first = read_picture(paths[0])
+    first = _picture(paths[0])
     size = (first.shape[1], first.shape[0])
-    crops = np.concatenate([_resized(read_picture(path)[None], size) for path in paths[:MAX_ROWS]])
+    crops = np.concatenate([_resized(_picture(path)[None], size) for path in paths[:MAX_ROWS]])
     return Samples(folder.name, crops, np.roll(crops, 1, axis=0))
+
+
+def _picture(path: Path) -> Crops:
+    try:
+        return read_picture(path)
+    except Unavailable as fault:
+        raise Unavailable(fault.found, "Take it out of the samples, or make it again") from None
 
 
 def _resized(crops: Crops, size: tuple[int, int]) -> Crops:

@@ -95,3 +95,26 @@ def test_what_is_not_there_or_not_an_npz(tmp_path: Path) -> None:
     (tmp_path / "text.npz").write_text("hello")
     with pytest.raises(Refused, match="is not an npz of crops"):
         read_samples(tmp_path / "text.npz")
+
+
+@pytest.mark.parametrize(
+    ("arrays", "said"),
+    [
+        ({"current": np.zeros((3, 0, 0, 3), np.uint8)}, "none of their sides zero"),
+        (
+            {"current": noise(2), "references": noise(1), "slot": np.array([0, 9])},
+            "`slot` names rows that `references` lacks",
+        ),
+    ],
+)
+def test_arrays_that_hold_no_crops_are_refused(tmp_path: Path, arrays: dict[str, np.ndarray], said: str) -> None:
+    np.savez(tmp_path / "crops.npz", **arrays)
+    with pytest.raises(Refused, match=said):
+        read_samples(tmp_path / "crops.npz")
+
+
+def test_a_broken_picture_is_named_with_its_mend(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(b"none")
+    with pytest.raises(Unavailable, match=r"a\.png is not a readable picture") as caught:
+        read_samples(tmp_path)
+    assert "Take it out" in caught.value.mend
