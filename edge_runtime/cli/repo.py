@@ -126,6 +126,8 @@ def _keys(args: argparse.Namespace) -> KeyFolders:
     from edge_runtime.workshop.repository.keys import KeyFolders, read_passphrase
 
     folder = args.repository.resolve()
+    if not folder.name:
+        raise Usage(f"{folder} can not be a repository", "Name a folder of its own")
     passphrase = read_passphrase(args.passphrase_file) if args.passphrase_file else None
     return KeyFolders(args.keys or [folder.with_name(folder.name + ".keys")], passphrase)
 

@@ -89,6 +89,7 @@ def test_refresh_says_which_keys_are_not_here(run: Run, store: Path) -> None:
         (("init", "x", "--days", "root=none"), 2, "ROLE=N"),
         (("init", "x", "--passphrase-file", "absent"), 69, "passphrase"),
         (("rotate", "x"), 2, "--role"),
+        (("init", "/"), 2, "folder of its own"),
     ],
 )
 def test_what_is_wrong_is_said(run: Run, tmp_path: Path, words: tuple[str, ...], code: int, said: str) -> None:

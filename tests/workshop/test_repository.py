@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import shutil
 import stat
+import threading
+from base64 import b64encode
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from lifecycle.bundles import make_bundle
 from lifecycle.disks import FaultyFiles, Killed
 from tuf.api.exceptions import DownloadHTTPError
@@ -86,6 +90,29 @@ def test_keys_do_not_lie_where_they_would_be_served(tmp_path: Path) -> None:
     for folder in (tmp_path / "r", tmp_path / "r" / "keys"):
         with pytest.raises(Refused, match="served"):
             changes.init(tmp_path / "r", NEWCOMER, KeyFolders([folder]))
+
+
+def test_a_repository_is_not_begun_by_two_at_once(tmp_path: Path) -> None:
+    """The second one sees the first one's work once it may begin, not before."""
+    repository = RepositoryFolder(tmp_path / "r")
+    ended: list[BaseException | None] = []
+
+    def second() -> None:
+        try:
+            changes.init(tmp_path / "r", NEWCOMER, KeyFolders([tmp_path / "k2"]))
+            ended.append(None)
+        except Refused as fault:
+            ended.append(fault)
+
+    with repository.alone():
+        thread = threading.Thread(target=second)
+        thread.start()
+        thread.join(0.3)
+        (tmp_path / "r" / "metadata").mkdir()
+        (tmp_path / "r" / "metadata" / "timestamp.json").write_bytes(b"the first one's")
+    thread.join()
+    assert isinstance(ended[0], Refused)
+    assert (tmp_path / "r" / "metadata" / "timestamp.json").read_bytes() == b"the first one's"
 
 
 def test_a_repository_is_not_begun_twice(newcomer: Desk) -> None:
@@ -224,6 +251,36 @@ def test_keys_may_lie_in_several_folders(fleet: Desk) -> None:
     assert fleet.newest() == ("1.0.0", 1)
 
 
+@pytest.mark.parametrize("stuck", ["root.json", "metadata/timestamp.json", "metadata/2.root.json"])
+def test_a_disk_that_fails_in_a_change_of_keys_loses_no_key(newcomer: Desk, stuck: str) -> None:
+    """The new root may be out already: whoever threw the keys that it names away could never change anything again."""
+    newcomer.publish("1.0.0")
+    assert newcomer.newest() == ("1.0.0", 1)
+    (newcomer.folder / f"{stuck}.new").mkdir()
+    with pytest.raises(Unavailable, match="can not be written"):
+        changes.rotate(newcomer.folder, ["root", "timestamp", "snapshot", "targets"], newcomer.keys())
+    (newcomer.folder / f"{stuck}.new").rmdir()
+    changes.refresh(newcomer.folder, newcomer.keys())
+    assert newcomer.newest() == ("1.0.0", 1) and not verify(newcomer.folder).faults
+    changes.rotate(newcomer.folder, ["root"], newcomer.keys())
+    assert newcomer.newest() == ("1.0.0", 1) and not verify(newcomer.folder).faults
+
+
+def test_a_file_that_is_no_root_is_passed_over(newcomer: Desk) -> None:
+    (newcomer.folder / "metadata" / "1-old.root.json").write_text("{}")
+    assert not verify(newcomer.folder).faults
+    changes.refresh(newcomer.folder, newcomer.keys())
+
+
+def test_a_repository_of_another_tool_is_read_and_not_changed(newcomer: Desk) -> None:
+    path = newcomer.folder / "metadata" / "timestamp.json"
+    path.write_bytes(path.read_bytes().replace(b"x-edge-expiry-days", b"x-other-expiry-day"))
+    before = newcomer.files()
+    with pytest.raises(Refused, match="for how many days"):
+        changes.refresh(newcomer.folder, newcomer.keys())
+    assert newcomer.files() == before and roles_of(newcomer.folder)
+
+
 def test_unknown_roles_and_keys_are_told(fleet: Desk) -> None:
     with pytest.raises(Refused, match="no role mirrors"):
         changes.rotate(fleet.folder, ["mirrors"], fleet.keys())
@@ -246,6 +303,11 @@ def test_keys_under_a_passphrase(tmp_path: Path) -> None:
 
 def test_files_that_are_no_keys(tmp_path: Path) -> None:
     (tmp_path / "x.pem").write_text("not a key")
+    with pytest.raises(Refused, match="not a key"):
+        KeyFolders([tmp_path])
+    der = ec.generate_private_key(ec.SECP256R1()).private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
+    odd = b64encode(der.replace(bytes.fromhex("2a8648ce3d030107"), bytes.fromhex("2a8648ce3d030106")))  # prime239v3
+    (tmp_path / "x.pem").write_bytes(b"\n".join([b"-----BEGIN PRIVATE KEY-----", odd, b"-----END PRIVATE KEY-----"]))
     with pytest.raises(Refused, match="not a key"):
         KeyFolders([tmp_path])
     (tmp_path / "empty").write_text("\n")

@@ -6,13 +6,13 @@ import copy
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 
 from securesystemslib.signer._key import SSlibKey
 from tuf.api._payload import DelegatedRole, Delegations, MetaFile, Role, Root, Snapshot, TargetFile, Targets, Timestamp
 
-from edge_runtime.errors import EdgeError, Refused, Unavailable
+from edge_runtime.errors import Refused, Unavailable
 from edge_runtime.lifecycle.bundle import verify_bundle
 from edge_runtime.lifecycle.trust.release import Release, model_path, require_plain_path
 from edge_runtime.workshop.repository.folder import DAYS_FIELD, RepositoryFolder
@@ -35,10 +35,10 @@ def init(folder: Path, plan: Plan, keys: KeyFolders) -> RepositoryFolder:
     """A new, empty repository. Raises Refused if the folder holds one, or if the keys would lie where they are served."""
     if any(folder.resolve() == kept or folder.resolve() in kept.parents for kept in map(Path.resolve, keys.folders)):
         raise Refused("the keys would lie in the folder that is served", "Name another folder with --keys")
-    if (folder / "metadata" / "timestamp.json").exists():
-        raise Refused(f"{folder} holds a repository already", "Publish into it, or choose another folder")
     repository = RepositoryFolder(folder)
     with repository.alone():
+        if (folder / "metadata" / "timestamp.json").exists():
+            raise Refused(f"{folder} holds a repository already", "Publish into it, or choose another folder")
         shared = keys.create("key") if plan.one_key else None
         root = Root(1, None, None, {}, {role: Role([], 1) for role in TOP_ROLES}, True, _period(plan, "root"))
         for role in TOP_ROLES:
@@ -149,7 +149,7 @@ def rotate(folder: Path, roles: Sequence[str], keys: KeyFolders, only: str = "")
     """New keys for roles (all of a role's keys, or the one whose id begins with `only`); where the old files lie now.
 
     What the roles sign is signed anew, so that nothing that the old keys signed is left to be believed. Raises Refused
-    if the keys at hand can not sign.
+    if the keys at hand can not sign. If the disk fails in the middle `refresh` finishes it: both keys are at hand still.
     """
     repository = RepositoryFolder.opened(folder)
     with repository.alone():
@@ -164,7 +164,9 @@ def rotate(folder: Path, roles: Sequence[str], keys: KeyFolders, only: str = "")
             for role in roles:
                 _renew_keys(repository, role, keys, only, made)
             repository.publish(keys, old_root)
-        except EdgeError:
+        except (
+            Refused
+        ):  # nothing is written then; after a failure of the disk a root that names the new keys may be out
             keys.forget(key.keyid for key in made.values())
             raise
         in_use = {keyid for role in known for keyid in repository.signers_of(role).keyids}
@@ -244,6 +246,4 @@ def _period(plan: Plan, role: str) -> dict[str, int]:
 
 
 def _is_past_half(repository: RepositoryFolder, role: str) -> bool:
-    signed = repository.signed(role)
-    half = timedelta(days=signed.unrecognized_fields[DAYS_FIELD]) / 2
-    return datetime.now(UTC) + half >= signed.expires
+    return datetime.now(UTC) + repository.period(role) / 2 >= repository.signed(role).expires

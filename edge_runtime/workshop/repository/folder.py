@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from edge_runtime.workshop.repository.keys import KeyFolders
 
 DAYS_FIELD = "x-edge-expiry-days"
+MAX_DAYS = 36_500
 _LOCK_WAIT_S = 5.0
 _BLOCK = 1_048_576
 
@@ -45,10 +46,7 @@ class RepositoryFolder:
     def opened(cls, folder: Path, files: Files | None = None) -> RepositoryFolder:
         """The repository in a folder."""
         opened = cls(folder, files)
-        versions = [int(p.name.split(".")[0]) for p in (folder / "metadata").glob("[0-9]*.root.json")]
-        if not versions:
-            raise Unavailable(f"there is no repository in {folder}", f"Make one: edge-runtime repo init {folder}")
-        opened._load("root", max(versions))
+        opened._load("root", root_versions(folder)[-1])
         opened._load("timestamp", None)
         opened._load("snapshot", opened.timestamp.snapshot_meta.version)
         for name, meta in sorted(opened.snapshot.meta.items()):
@@ -149,10 +147,21 @@ class RepositoryFolder:
             self._files.make_folder(self.folder / "metadata")
             for role in sorted(raws, key=("root", "timestamp").__contains__):  # a root counts as soon as it is there
                 self._replace(self._place(role), raws[role])
-            if "root" in raws:
-                self._replace(self.folder / "root.json", raws["root"])
+            newest = self._place("root").read_bytes()
+            if not _holds(self.folder / "root.json", newest):  # also if a change of keys ended before this
+                self._replace(self.folder / "root.json", newest)
         self._changed.clear()
         return [self._place(role).name for role in order]
+
+    def period(self, role: str) -> timedelta:
+        """For how long a signature of a role is good. Raises Refused if the role does not say, as those of other tools."""
+        days = self.signed(role).unrecognized_fields.get(DAYS_FIELD)
+        if not isinstance(days, int) or not 1 <= days <= MAX_DAYS:
+            raise Refused(
+                f"the {role} of {self.folder} does not say for how many days it is signed ({DAYS_FIELD})",
+                "Change a repository with the tool that made it, or begin one: `edge-runtime repo init`",
+            )
+        return timedelta(days=days)
 
     @contextmanager
     def alone(self) -> Iterator[None]:
@@ -184,9 +193,7 @@ class RepositoryFolder:
 
     def _settle(self, role: str, raws: dict[str, bytes]) -> None:
         """Expiry, and what the roles above say about those below."""
-        signed = self._roles[role].signed
-        days = signed.unrecognized_fields[DAYS_FIELD]
-        signed.expires = datetime.now(UTC) + timedelta(days=days)
+        self._roles[role].signed.expires = datetime.now(UTC) + self.period(role)
         if role == "snapshot":
             for name in self.target_roles():
                 if name in raws:
@@ -227,6 +234,19 @@ class RepositoryFolder:
                 f"{fault.filename or path} can not be written: {fault.strerror}",
                 "Check the path, its rights and its disk",
             ) from None
+
+
+def root_versions(folder: Path) -> list[int]:
+    """Of all roots that lie there, oldest first; at least one. Raises Unavailable if there is no repository."""
+    names = (path.name.removesuffix(".root.json") for path in (folder / "metadata").glob("[0-9]*.root.json"))
+    versions = sorted(int(name) for name in names if name.isascii() and name.isdecimal())
+    if not versions:
+        raise Unavailable(f"there is no repository in {folder}", f"Make one: edge-runtime repo init {folder}")
+    return versions
+
+
+def _holds(path: Path, raw: bytes) -> bool:
+    return path.is_file() and path.read_bytes() == raw
 
 
 def _meta_of(version: int, raw: bytes) -> MetaFile:

@@ -10,8 +10,10 @@ from securesystemslib.signer._crypto_signer import CryptoSigner
 from securesystemslib.signer._key import SSlibKey
 
 from edge_runtime.errors import Refused, Unavailable
+from edge_runtime.lifecycle.files import DiskFiles
 
 try:
+    from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
     from cryptography.hazmat.primitives.serialization import (
         BestAvailableEncryption,
@@ -59,6 +61,7 @@ class KeyFolders:
         try:
             _make_private_folder(self.folders[0])
             _write_private(path, _to_pem(signer, self._passphrase))
+            DiskFiles().sync_folder(self.folders[0])
         except OSError as fault:
             raise Unavailable(
                 f"the key {path} can not be written: {fault.strerror}", "Choose another folder with --keys"
@@ -115,7 +118,7 @@ def _load(path: Path, passphrase: bytes | None) -> CryptoSigner:
         private = load_pem_private_key(raw, passphrase if encrypted else None)
     except OSError as fault:
         raise Unavailable(f"the key {path} can not be read: {fault.strerror}", "Check its rights") from None
-    except ValueError:
+    except (ValueError, UnsupportedAlgorithm):
         raise Refused(
             f"{path} is not a key, or the passphrase is another one's", "Check --keys and --passphrase-file"
         ) from None

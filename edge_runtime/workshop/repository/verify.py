@@ -15,7 +15,7 @@ from edge_runtime.lifecycle.trust.kept import Kept
 from edge_runtime.lifecycle.trust.release import Release, Target, release_of, require_plain_path
 from edge_runtime.lifecycle.trust.rules import Rules
 from edge_runtime.lifecycle.trust.session import Session
-from edge_runtime.workshop.repository.folder import RepositoryFolder
+from edge_runtime.workshop.repository.folder import RepositoryFolder, root_versions
 
 _BLOCK = 1_048_576
 _SOON = 0.25
@@ -131,10 +131,7 @@ def _digest_of_root(folder: Path, version: int) -> str:
 def _enrolled(folder: Path, root: Path | None) -> bytes:
     try:
         if root is None:
-            roots = sorted((folder / "metadata").glob("[0-9]*.root.json"), key=lambda p: int(p.name.split(".")[0]))
-            if not roots:
-                raise Unavailable(f"there is no repository in {folder}", f"Make one: edge-runtime repo init {folder}")
-            root = roots[0]
+            root = folder / "metadata" / f"{root_versions(folder)[0]}.root.json"
         return root.read_bytes()
     except OSError as fault:
         raise Unavailable(f"the root {root} can not be read: {fault.strerror}", "Check the path") from None
