@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,7 +21,8 @@ def register(kinds: Verbs) -> None:
         kinds,
         "show",
         "what a bundle's manifest says",
-        "Shows what a model wants, says, where it comes from, and what its export lost.",
+        "Shows what a model wants, says, where it comes from, what its export lost, and its card: for what it is meant,\n"
+        "its limits, and how its figures were measured.",
         "  edge-runtime model show shelf-occupancy-1.1.0.zip\n  edge-runtime model show --json",
     )
     show.add_argument("bundle", type=Path, nargs="?", help="default: the newest that is installed")
@@ -78,6 +80,9 @@ def _say_manifest(path: Path, sha256: str, manifest: Manifest) -> None:
     width_of_key = max(len(key) for key, _ in rows)
     for key, value in rows:
         say(f"  {key.ljust(width_of_key)}  {value}")
+    for heading, text in manifest.card.items():
+        say(f"\n{paint(heading.replace('_', ' '), 'bold')}")
+        say(textwrap.fill(text, 110, initial_indent="  ", subsequent_indent="  "))
 
 
 def _verify(args: argparse.Namespace) -> int:

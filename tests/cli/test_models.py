@@ -33,6 +33,13 @@ def test_show_says_what_a_model_wants_and_where_it_comes_from(run: Run, site: Si
     assert "shelf-test 1.0.0" in run("model", "show", site.bundle).out
 
 
+def test_show_tells_the_card(run: Run) -> None:
+    said = run("model", "show", factory_bundles()[-1]).out
+    assert "\nintended use\n" in said
+    assert "Trained on rendered shelves alone" in said
+    assert max(map(len, said.splitlines()[-12:])) <= 110
+
+
 def test_list_has_the_factory_bundles_and_those_of_a_store(run: Run, tmp_path: Path) -> None:
     if factory_bundles():
         assert {line["status"] for line in run("model", "list", "--json").lines} <= {"current", "factory", "previous"}
