@@ -11,11 +11,11 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_runtime.errors import BadConfig, Refused, Unavailable
+from edge_runtime.camera.still import decode_still
+from edge_runtime.errors import BadConfig, EdgeError, Refused, Unavailable
 from edge_runtime.layout import read_layout
 from edge_runtime.records import CropSpec, Frame, Image, Layout, Unusable, View
 from edge_runtime.workshop.field import FramePicture, ShelfPictures
@@ -126,12 +126,12 @@ def cut_shelf(shelf: ShelfPictures, spec: CropSpec, make: MakeNormalizer) -> Cro
     return CropSet(references=references.copy(), **columns)
 
 
-def read_picture(path: Path) -> Image:
-    """A picture file as BGR. Raises Unavailable if it is not there or not a picture."""
-    pixels = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    if pixels is None:
-        raise Unavailable(f"{path} is not a readable picture", "Render the dataset again")
-    return np.asarray(pixels, np.uint8)
+def read_picture(path: Path, mend: str = "Render the dataset again") -> Image:
+    """A picture file as BGR. Raises Unavailable if it is not there, not a picture, or too large (`camera.still`)."""
+    try:
+        return decode_still(path)
+    except EdgeError as fault:
+        raise Unavailable(f"{path} is not a readable picture: {fault.found.removeprefix(f'{path} ')}", mend) from None
 
 
 def _cut_frame(

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_runtime.errors import Refused, Unavailable
-from edge_runtime.workshop.crops import CropSet
+from edge_runtime.workshop.crops import CropSet, read_picture
 from edge_runtime.workshop.labels import LABELS
 
 COLUMNS = 16
@@ -57,9 +57,7 @@ def read_strips(folder: Path) -> Pairs:
     current: list[NDArray[np.generic]] = []
     reference: list[NDArray[np.generic]] = []
     for path in sorted(folder.glob("pairs-*.png")):
-        strip = cv2.imread(str(path), cv2.IMREAD_COLOR)
-        if strip is None:
-            raise Unavailable(f"{path} is not a readable picture", "Make the calibration set again")
+        strip = read_picture(path, "Make the calibration set again")
         side = strip.shape[0] // 2
         if strip.shape[0] % 2 or strip.shape[1] % side or (current and current[0].shape[0] != side):
             raise Refused(

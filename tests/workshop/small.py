@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -85,6 +87,18 @@ def write_exported(path: Path, model: onnx.ModelProto, spec: InputSpec = RGB, ou
         Parity("test", 8, 0.0, 1.0, 1e-3),
     )
     receipt_path(path).write_bytes(encode_receipt(receipt))
+    return path
+
+
+def write_vast_picture(path: Path) -> Path:
+    """A PNG of a hundred bytes that says it is 60,000 pixels wide and high."""
+    parts = [
+        (b"IHDR", struct.pack(">IIBBBBB", 60_000, 60_000, 8, 0, 0, 0, 0)),
+        (b"IDAT", zlib.compress(b"")),
+        (b"IEND", b""),
+    ]
+    chunks = [struct.pack(">I", len(d)) + t + d + struct.pack(">I", zlib.crc32(t + d)) for t, d in parts]
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(chunks))
     return path
 
 

@@ -21,6 +21,7 @@ PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 _FORMS = (
     "Name a folder of pairs-*.png or of pictures, or an npz with `current` and `reference` (`build features` makes one)"
 )
+_OUT = "Take it out of the samples, or make it again"
 
 Crops = NDArray[np.uint8]
 
@@ -104,17 +105,10 @@ def _pictures(folder: Path) -> Samples:
     paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in PICTURES)
     if not paths:
         raise Unavailable(f"{folder} holds no crop", _FORMS)
-    first = _picture(paths[0])
+    first = read_picture(paths[0], _OUT)
     size = (first.shape[1], first.shape[0])
-    crops = np.concatenate([_resized(_picture(path)[None], size) for path in paths[:MAX_ROWS]])
+    crops = np.concatenate([_resized(read_picture(path, _OUT)[None], size) for path in paths[:MAX_ROWS]])
     return Samples(folder.name, crops, np.roll(crops, 1, axis=0))
-
-
-def _picture(path: Path) -> Crops:
-    try:
-        return read_picture(path)
-    except Unavailable as fault:
-        raise Unavailable(fault.found, "Take it out of the samples, or make it again") from None
 
 
 def _resized(crops: Crops, size: tuple[int, int]) -> Crops:

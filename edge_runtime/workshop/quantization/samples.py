@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from edge_runtime.errors import Refused, Unavailable
 from edge_runtime.manifest import InputSpec
+from edge_runtime.workshop.crops import read_picture
 from edge_runtime.workshop.quantization.arrays import FORMS, CropArrays, GraphArrays, read_crops
 from edge_runtime.workshop.quantization.feeding import Feed, feed_of
 
@@ -140,10 +140,7 @@ def _columns(strip: Path, spec: InputSpec) -> list[tuple[Path, int]]:
 
 
 def _picture(path: Path) -> NDArray[np.uint8]:
-    pixels = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    if pixels is None:
-        raise Unavailable(f"{path} is not a readable picture", "Take it out of the calibration set, or make it again")
-    return np.asarray(pixels, np.uint8)
+    return read_picture(path, "Take it out of the calibration set, or make it again")
 
 
 def _crop(path: Path, width: int, height: int) -> NDArray[np.uint8]:

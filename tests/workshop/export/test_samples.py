@@ -11,6 +11,7 @@ from edge_runtime.workshop.crops import CropSet
 from edge_runtime.workshop.export import samples as module
 from edge_runtime.workshop.export.samples import MAX_ROWS, read_samples
 from edge_runtime.workshop.strips import write_strips
+from workshop.small import write_vast_picture
 
 
 def noise(rows: int, side: int = 16, seed: int = 0) -> np.ndarray:
@@ -118,3 +119,10 @@ def test_a_broken_picture_is_named_with_its_mend(tmp_path: Path) -> None:
     with pytest.raises(Unavailable, match=r"a\.png is not a readable picture") as caught:
         read_samples(tmp_path)
     assert "Take it out" in caught.value.mend
+
+
+@pytest.mark.parametrize("name", ["a.png", "pairs-00.png"])
+def test_a_vast_picture_is_not_decoded(tmp_path: Path, name: str) -> None:
+    write_vast_picture(tmp_path / name)
+    with pytest.raises(Unavailable, match="64 megapixels"):
+        read_samples(tmp_path)

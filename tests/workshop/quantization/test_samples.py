@@ -14,7 +14,7 @@ from edge_runtime.workshop.labels import LABELS
 from edge_runtime.workshop.quantization.arrays import GraphArrays, open_arrays
 from edge_runtime.workshop.quantization.samples import crops_at, open_samples
 from edge_runtime.workshop.strips import write_strips
-from workshop.small import RGB, SIDE, crops
+from workshop.small import RGB, SIDE, crops, write_vast_picture
 
 PAIRS = input_spec(SIDE, 0.1)
 
@@ -82,6 +82,8 @@ def test_crops_are_taken_evenly(tmp_path: Path) -> None:
         (lambda p: p.mkdir(), Unavailable, "holds no picture"),
         (lambda p: write_crops(p, 2, 32), Refused, "32x32; crops of 16x16"),
         (lambda p: (p.mkdir(), (p / "a.png").write_bytes(b"no picture")), Unavailable, "not a readable picture"),
+        (lambda p: (p.mkdir(), write_vast_picture(p / "a.png")), Unavailable, "more than 64 megapixels"),
+        (lambda p: (p.mkdir(), write_vast_picture(p / "pairs-00.png")), Unavailable, "more than 64 megapixels"),
     ],
 )
 def test_bad_folders_say_what_is_wrong(tmp_path: Path, make, error: type[EdgeError], told: str) -> None:  # type: ignore[no-untyped-def]
