@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -13,6 +14,13 @@ from edge_runtime.lifecycle.trust.transport import Transport
 
 def open_repository(address: str, ceilings: Ceilings = CEILINGS) -> Transport:
     """`https://…`, `http://…`, `file:///…` or a path. Raises Refused for anything else; connects to nothing yet."""
+    try:
+        return _open(address, ceilings)
+    except ValueError:  # of urlsplit, for what stands in [brackets]; its words may hold a password
+        raise _no_address(address) from None
+
+
+def _open(address: str, ceilings: Ceilings) -> Transport:
     scheme = address.split(":", 1)[0].lower() if "://" in address else ""
     if scheme in ("http", "https"):
         from edge_runtime.lifecycle.trust.http import HttpTransport
@@ -22,10 +30,21 @@ def open_repository(address: str, ceilings: Ceilings = CEILINGS) -> Transport:
         split = urlsplit(address)
         if split.netloc not in ("", "localhost") or not split.path:
             raise Refused(f"{address} names another machine", "Write file:///path, or the path alone")
-        return FolderTransport(Path(unquote(split.path)))
-    if scheme or not address or "\0" in address:
-        raise Refused(
-            f"{address!r} is no address of a repository",
-            "Write https://host/path, http://host/path, file:///path or a path",
-        )
-    return FolderTransport(Path(address))
+        return _folder(address, unquote(split.path))
+    if scheme or not address:
+        raise _no_address(address)
+    return _folder(address, address)
+
+
+def _folder(address: str, path: str) -> FolderTransport:
+    if "\0" in path:
+        raise _no_address(address)
+    return FolderTransport(Path(path))
+
+
+def _no_address(address: str) -> Refused:
+    shown = re.sub("//.*@", "//...@", address)
+    return Refused(
+        f"{shown!r} is no address of a repository",
+        "Write https://host/path, http://host/path, file:///path or a path",
+    )

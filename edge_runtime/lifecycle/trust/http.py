@@ -134,8 +134,8 @@ class _Line:
     def _cut(self) -> None:
         self._late.set()
         if self._socket is not None:
-            with suppress(OSError):
-                self._socket.shutdown(socket.SHUT_RDWR)
+            with suppress(OSError):  # not ssl's own, which takes the session away from under who is reading
+                socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
 
 
 def _stream(line: _Line, answer: http.client.HTTPResponse, path: str, first_byte: int) -> Stream:

@@ -108,7 +108,12 @@ class Rules:
         """A role's list of files, for one of the roles that delegate to it."""
         with _judged(role):
             targets = self._set.update_delegated_targets(raw, role, parent)
-            _require_distinct_keys(targets)
+            try:
+                _require_distinct_keys(targets)
+            except RepositoryError:
+                self._set._trusted_set.pop(role)
+                self._set._trusted_delegations.discard((parent, role))
+                raise
 
     def has(self, role: str, parent: str) -> bool:
         return self._set.contains(role, parent)

@@ -420,6 +420,23 @@ def test_key_named_in_the_root_twice_counts_once(device: Device, sim: Simulator)
         device.refresh()
 
 
+def test_a_refused_role_is_not_believed_when_it_is_asked_again(device: Device, sim: Simulator) -> None:
+    everything = ("models/*/*",)
+    sim.delegate("targets", "a", everything)
+    one = CryptoSigner.generate_ed25519()
+    twin = CryptoSigner(
+        one._private_key, type(one.public_key)("f" * 64, "ed25519", "ed25519", dict(one.public_key.keyval))
+    )
+    sim.delegate("a", "b", everything, threshold=2)
+    sim.signers["b"] = [one, twin]
+    sim.delegate("a", "b", everything, threshold=2)
+    sim.publish("b", "a", "targets")
+    updater = device.updater()
+    for _ in range(2):
+        with pytest.raises(Refused, match="names one key twice"):
+            updater.releases("shelf")
+
+
 def test_duplicate_keyids_in_a_role(device: Device, sim: Simulator) -> None:
     sim.root.roles["snapshot"].keyids *= 2
     sim.root.roles["snapshot"].threshold = 2

@@ -13,6 +13,7 @@ from dataclasses import replace
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -20,7 +21,7 @@ from edge_runtime.errors import EdgeError, Refused, TryAgain, Unavailable
 from edge_runtime.lifecycle.trust.addresses import open_repository
 from edge_runtime.lifecycle.trust.ceilings import CEILINGS
 from edge_runtime.lifecycle.trust.folder import FolderTransport
-from edge_runtime.lifecycle.trust.http import HttpTransport
+from edge_runtime.lifecycle.trust.http import HttpTransport, _Line
 from edge_runtime.lifecycle.trust.transport import Moved, NotThere, read_whole
 from edge_runtime.lifecycle.trust.updater import Updater
 
@@ -81,7 +82,20 @@ def test_a_web_server_is_a_repository(updater: Updater, server: WebServer) -> No
 
 @pytest.mark.parametrize(
     "address",
-    ["ftp://host/x", "file://host/x", "", "http://user:secret@host/", "http://host:port/", "http:///x", "a\0b"],
+    [
+        "ftp://host/x",
+        "file://host/x",
+        "",
+        "http://user:secret@host/",
+        "ftp://user:secret@host/",
+        "http://host:port/",
+        "http:///x",
+        "a\0b",
+        "file:///a%00b",
+        "http://[::1",
+        "https://user:secret@[x]/",
+        "file://[x",
+    ],
 )
 def test_an_address_that_is_none(address: str) -> None:
     with pytest.raises(Refused) as met:
@@ -360,6 +374,19 @@ def test_a_certificate_that_nobody_vouches_for(
         read_whole(transport, "metadata/timestamp.json", 10, 5.0)
     listener.close()
     assert not seen, "nothing is sent to a server that is not the right one"
+
+
+def test_a_line_that_is_cut_keeps_its_session_for_whoever_reads(tmp_path: Path) -> None:
+    """ssl's own `shutdown` takes it away, and the reader then meets an AttributeError or a ValueError."""
+    near, far = socket.socketpair()
+    context = ssl.create_default_context()
+    line = _Line(urlsplit("https://localhost/"), time.monotonic() + 60.0, 1.0)
+    with far, context.wrap_socket(near, server_hostname="localhost", do_handshake_on_connect=False) as shaken:
+        line._socket = shaken
+        line._cut()
+        with pytest.raises(OSError):
+            shaken.do_handshake()
+    line.close()
 
 
 def test_a_handshake_that_drips_is_ended(tmp_path: Path) -> None:
