@@ -58,11 +58,13 @@ class Retreat:
         return (transitions.started(state, head.sha256, now) if head else state), verdict
 
     def without_lost(self, state: StoreState, now: Instant) -> StoreState:
-        """A candidate whose bundle is damaged or gone is none."""
-        if state.candidate is None:
+        """A candidate whose bundle is damaged, gone or unsigned where that is not allowed is none."""
+        candidate = state.candidate
+        if candidate is None:
             return state
         try:
-            self._holdings.read(state.candidate.sha256)
+            self._chain.require_signed(candidate.id, self._chain.origin(state, candidate.sha256))
+            self._holdings.read(candidate.sha256)
         except EdgeError as fault:
             return transitions.withdrawn(state, fault.found, now)
         return state

@@ -23,6 +23,8 @@ MAX_STATE_BYTES = 1_048_576
 MAX_QUARANTINED = 256
 MAX_HISTORY = 64
 MAX_STARTS = 16
+MAX_WORDS = 400
+"""Letters of a reason; longer ones are cut, so that no number of them fills a state file beyond what is read again."""
 _FORMAT: Literal["model-store/1"] = "model-store/1"
 
 Phase = Literal["staged", "shadow", "trial", "committed", "rolled_back"]

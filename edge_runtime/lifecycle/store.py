@@ -142,6 +142,7 @@ class ModelStore:
         try:
             self._files.make_folder(self._folder)
             with self._files.lock(self._folder / "install.lock", _INSTALL_WAIT_S):
+                self._settled()
                 self._holdings.sweep()
                 model = self._holdings.add(path, lambda model: self._admit(model, origin))
                 self._prune(keep=model.sha256)
@@ -184,7 +185,7 @@ class ModelStore:
 
         Raises as those, and ModelFault (probe); what ran before then still does.
         """
-        self._admission.require_free(self._ledger.load(), model)
+        self._admission.require_free(self._settled(), model)
         bundle = self._holdings.read(model.sha256)
         if probe is not None:
             try:
@@ -202,16 +203,17 @@ class ModelStore:
         self._unsettled = self._admission.raise_floor(self._ledger.change(step, insist=True))
         return bundle.id
 
-    def rollback(self, reason: str, quarantine: bool = True, running: str = "") -> ModelId | None:
+    def rollback(self, reason: str, quarantine: bool = True, running: str = "", insist: bool = False) -> ModelId | None:
         """Take the running model out and say which one to run instead; None is safe mode.
 
         `running` is the digest that the caller runs, if known: should another have been put in its place meanwhile,
         that one stays. It may be the candidate in its shadow run, which then is none any more. With `quarantine` the
         digest never runs again here; without (an operator's wish) Refused is raised if there is nothing else to run. A
-        disk that fails does not stop a rollback: see `degraded`.
+        disk that fails does not stop a rollback: see `degraded`. With `insist` it does, by Unavailable or TryAgain: for
+        a process that ends after it, whose memory is of no use.
         """
         now = self._clock.now()
-        return self._fall_back(lambda state: self._retreat.rolled_back(state, running, reason, quarantine, now))
+        return self._fall_back(lambda state: self._retreat.rolled_back(state, running, reason, quarantine, now), insist)
 
     def quarantine(self, sha256: str, reason: str) -> ModelId | None:
         """Never run this digest here again; says which model runs now. Works for digests that are not installed."""
@@ -282,20 +284,26 @@ class ModelStore:
             self._ledger.change(transitions.stopped, insist=False)
 
     def _enter(self, model: ModelId, phase: Literal["shadow", "trial"], reason: str) -> ModelId:
-        self._admission.require_free(self._ledger.load(), model)
+        self._admission.require_free(self._settled(), model)
         bundle = self._holdings.read(model.sha256)
         self._ledger.change(
             lambda state: self._admission.entered(state, bundle, phase, reason, self._clock.now()), insist=True
         )
         return bundle.id
 
+    def _settled(self) -> StoreState:
+        """The state, once the floor of what is committed is raised: a kill may have come between the two."""
+        state = self._ledger.load()
+        self._unsettled = self._admission.raise_floor(state)
+        return state
+
     def _admit(self, model: ModelId, origin: Origin) -> None:
         now = self._clock.now()
         self._ledger.change(lambda state: self._admission.staged(state, model, origin, now), insist=True)
 
-    def _fall_back(self, change: Callable[[StoreState], StoreState]) -> ModelId | None:
+    def _fall_back(self, change: Callable[[StoreState], StoreState], insist: bool = False) -> ModelId | None:
         """Make a change that safety asks for, clear away what it barred, and name what runs now."""
-        state = self._ledger.change(change, insist=False)
+        state = self._ledger.change(change, insist)
         self._holdings.drop(state.quarantined)
         head = self._chain.head(state)
         return head.id if head else None

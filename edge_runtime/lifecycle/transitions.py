@@ -13,13 +13,24 @@ import msgspec
 
 from edge_runtime.lifecycle.clock import Instant
 from edge_runtime.lifecycle.origin import Origin, stronger
-from edge_runtime.lifecycle.state_file import Candidate, Held, Phase, Proof, Quarantined, Start, Step, StoreState
+from edge_runtime.lifecycle.state_file import (
+    MAX_WORDS,
+    Candidate,
+    Held,
+    Phase,
+    Proof,
+    Quarantined,
+    Start,
+    Step,
+    StoreState,
+)
 from edge_runtime.records import ModelId
 
 
 def staged(state: StoreState, model: ModelId, origin: Origin, at: Instant) -> StoreState:
     """The bundle of `model` is (about to be) here; nothing runs it."""
     known = state.bundles.get(model.sha256)
+    origin = msgspec.structs.replace(origin, source=words(origin.source))
     held = Held(
         model.name, model.version, stronger(known.origin if known else None, origin), known.proof if known else None
     )
@@ -40,7 +51,7 @@ def entered(
     before = state.candidate
     if before is not None and before.sha256 != model.sha256:
         state = _noted(state, before.id, "staged", f"gives way to {model.version}", at)
-    candidate = Candidate(model.sha256, model.name, model.version, phase, at, reason, origin)
+    candidate = Candidate(model.sha256, model.name, model.version, phase, at, words(reason), origin)
     starts = () if phase == "trial" else state.starts
     return _noted(msgspec.structs.replace(state, candidate=candidate, starts=starts), model, phase, reason, at)
 
@@ -77,7 +88,7 @@ def quarantined(state: StoreState, model: ModelId, reason: str, at: Instant, pas
     """The digest of `model` may not run any more, in whatever role."""
     if state.candidate is not None and state.candidate.sha256 == model.sha256:
         state = withdrawn(state, reason, at)
-    record = Quarantined(model.name, model.version, reason, at, passing)
+    record = Quarantined(model.name, model.version, words(reason), at, passing)
     return msgspec.structs.replace(
         state,
         quarantined={**state.quarantined, model.sha256: record},
@@ -114,10 +125,15 @@ def stopped(state: StoreState) -> StoreState:
 def proven(state: StoreState, model: ModelId, origin: Origin, proof: Proof) -> StoreState:
     """A measurement on this device found `proof`."""
     held = state.bundles.get(model.sha256) or Held(model.name, model.version, origin)
-    held = msgspec.structs.replace(held, proof=proof)
+    held = msgspec.structs.replace(held, proof=msgspec.structs.replace(proof, said=words(proof.said)))
     return msgspec.structs.replace(state, bundles={**state.bundles, model.sha256: held})
 
 
+def words(text: str) -> str:
+    """As much of somebody's text as is kept, and only what a file of UTF-8 can hold."""
+    return text[:MAX_WORDS].encode("utf-8", "replace").decode()
+
+
 def _noted(state: StoreState, model: ModelId, phase: Phase, reason: str, at: Instant) -> StoreState:
-    step = Step(model.sha256, model.name, model.version, phase, reason, at)
+    step = Step(model.sha256, model.name, model.version, phase, words(reason), at)
     return msgspec.structs.replace(state, history=(*state.history, step))

@@ -180,6 +180,64 @@ def test_a_candidate_that_is_damaged_gives_way_and_is_settled_at_the_next_start(
     assert store.candidate is None and device.running() == "1.1.0" and store.history[-1].phase == "rolled_back"
 
 
+def test_a_candidate_that_may_not_run_any_more_is_none_after_the_next_start(device: Device) -> None:
+    """Else nothing else could ever be tried: one is in trial, and no trial goes on."""
+    device.deploy(1)
+    loud = device.store(allow_unsigned=True)
+    loud.try_out(loud.install(device.bundle("9.9.9"), UNSIGNED))
+    quiet = device.store()
+    assert quiet.candidate and device.running() == "1.1.0"
+    quiet.note_start()
+    assert quiet.candidate is None and "unsigned" in quiet.history[-1].reason
+    quiet.try_out(device.stage(2))
+    assert device.running() == "1.2.0"
+
+
+def test_long_words_do_not_fill_the_state_and_odd_ones_are_kept_plain(device: Device) -> None:
+    device.deploy(1)
+    new = device.stage(2)
+    for number in range(40):
+        device.store().shadow(new, f"{number} \udcff " + "\1" * 40_000)
+        device.store().rollback("y" * 40_000, quarantine=False, running=new.sha256)
+    device.store().note_proof(new.sha256, "model.onnx", "z" * 40_000)
+    device.store().quarantine("0" * 64, "q" * 40_000)
+    store = device.store()
+    assert device.running() == "1.1.0" and not store.problems
+    assert max(len(step.reason) for step in store.history) == 400
+    assert (device.state / "models" / "state.json").stat().st_size < 300_000
+
+
+def test_a_rollback_that_must_be_kept_fails_with_the_disk(device: Device) -> None:
+    device.deploy(1)
+    device.deploy(2)
+    (device.state / "models" / "state.lock").unlink()
+    (device.state / "models" / "state.lock").mkdir()
+    with pytest.raises(Unavailable, match="can not be written"):
+        device.store().rollback("by hand", quarantine=False, insist=True)
+    assert device.running() == "1.2.0"
+    fallen = device.store().rollback("by hand", quarantine=False)
+    assert fallen and fallen.version == "1.1.0", "a daemon goes on with it in memory"
+
+
+@pytest.mark.parametrize("step", ["stage", "try"])
+def test_a_commit_that_was_killed_before_its_floor_forbids_going_back_all_the_same(
+    device: Device, step: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No daemon starts in between: the next command settles it."""
+    device.deploy(1)
+    old, new = device.stage(2), device.stage(3)
+    store = device.store()
+    store.try_out(new)
+    with monkeypatch.context() as patch:
+        patch.setattr(Floors, "raise_release", lambda *_: (_ for _ in ()).throw(Killed()))
+        with pytest.raises(Killed):
+            store.commit(new.sha256)
+    assert device.floor == 1 and device.running() == "1.3.0"
+    with pytest.raises(Refused, match="release 2; this device has run release 3"):
+        device.stage(2) if step == "stage" else device.store().try_out(old)
+    assert device.floor == 3
+
+
 def test_a_release_below_the_floor_is_refused_and_the_previous_one_is_not(device: Device) -> None:
     device.deploy(3)
     with pytest.raises(Refused, match="release 2; this device has run release 3"):

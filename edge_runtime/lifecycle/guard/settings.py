@@ -101,7 +101,7 @@ class DisputeSettings:
 class TrialSettings:
     """One trial."""
 
-    least_s: float = 7_200.0
+    least_s: float = 14_400.0
     """A trial lasts at least so long ..."""
     least_frames: int = 60
     """... with so many frames that the model answered in a steady environment ..."""
