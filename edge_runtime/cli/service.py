@@ -111,6 +111,10 @@ def _say(record: StatusRecord, age_s: float) -> None:
     say(f"model   {_model(model) if model else 'none: safe mode, every slot is unknown'}")
     if record.candidate is not None:
         say(f"        {_candidate(record.candidate)}")
+        if record.candidate.ask:
+            say(
+                f"        the models differ on {', '.join(record.candidate.ask[:4])}: somebody's feedback there decides"
+            )
     waits = f", {broker.spool.events} events wait" if broker.spool and broker.spool.events else ""
     say(f"broker  {broker.state}{waits}{f': {broker.problem}' if broker.problem else ''}")
     if record.view:

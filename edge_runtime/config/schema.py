@@ -51,7 +51,7 @@ SECTIONS: Mapping[str, Section] = {
             "root": path_kind("root.json"),
             "threads": whole_kind(1, 64, 1),
             "shadow_s": number_kind(0, 2_592_000, 600),
-            "trial_s": number_kind(0, 2_592_000, 7200),
+            "trial_s": number_kind(0, 2_592_000, 14_400),
             "trial_frames": whole_kind(1, 1_000_000, 100),
             "auto_update": flag_kind,
             "update_interval_s": number_kind(60, 2_592_000, 21600),

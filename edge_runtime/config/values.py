@@ -30,7 +30,7 @@ class ModelConfig:
     threads: int = 1
     shadow_s: float = 600.0
     """How long a new model runs beside the current one before it is tried; 0: it is tried at once."""
-    trial_s: float = 7200.0
+    trial_s: float = 14_400.0
     """How long it runs in charge, watched, before it is committed ..."""
     trial_frames: int = 100
     """... and for this many answered frames at least."""

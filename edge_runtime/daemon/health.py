@@ -71,6 +71,8 @@ class CandidateLine(Line, frozen=True):
     """Share of those on which the two agree."""
     evidence: dict[str, float | str] = {}
     """Of the guard, in the trial."""
+    ask: tuple[str, ...] = ()
+    """`camera/slot` on which the two models differ now: a person's `feedback` there says most."""
 
 
 class SlotLine(Line, frozen=True):

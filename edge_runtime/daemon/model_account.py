@@ -47,6 +47,7 @@ def candidate_line(candidacy: Candidacy) -> CandidateLine | None:
         report.slots if report else 0,
         round(report.agreement, 4) if report and report.agreement is not None else None,
         trial.describe() if trial is not None else {},
+        tuple(f"{camera}/{slot}" for camera, slot in trial.worth_asking) if trial is not None else (),
     )
 
 

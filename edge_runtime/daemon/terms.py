@@ -23,7 +23,7 @@ class Terms(msgspec.Struct, frozen=True):
 
     shadow_s: _Seconds = 600.0
     """It runs beside the current model for so long first; 0: it does not."""
-    trial_s: _Seconds = 7200.0
+    trial_s: _Seconds = 14_400.0
     """Then in its place, watched, for so long at least ..."""
     trial_frames: Annotated[int, msgspec.Meta(ge=1)] = 100
     """... and for so many frames."""

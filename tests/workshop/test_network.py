@@ -49,9 +49,9 @@ def test_the_exported_graph_says_what_the_network_says(crops: CropSet) -> None:
     assert export_error(network, backbone_graph(network.folded()), crops) < 1e-4
 
 
-@pytest.mark.parametrize("path", sorted(RECIPE.glob("*.toml")), ids=lambda path: path.name)
-def test_the_shipped_networks_cost_no_more_than_eight_million_multiply_adds(path: Path) -> None:
-    recipe = read_recipe(path)
+@pytest.mark.parametrize("name", ["recipe-0.9.toml", "recipe.toml"])
+def test_the_shipped_networks_cost_no_more_than_eight_million_multiply_adds(name: str) -> None:
+    recipe = read_recipe(RECIPE / name)
     assert multiply_adds(TwoInputNetwork(recipe.network, recipe.crop.size).eval().folded()) <= 8_000_000
 
 

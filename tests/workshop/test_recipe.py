@@ -10,9 +10,9 @@ from edge_runtime.workshop.recipe import read_recipe, recipe_digest
 MODELS = Path(__file__).parents[2] / "models" / "shelf-occupancy"
 
 
-@pytest.mark.parametrize("path", sorted(MODELS.glob("*.toml")), ids=lambda path: path.name)
-def test_the_shipped_recipes_are_recipes(path: Path) -> None:
-    recipe = read_recipe(path)
+@pytest.mark.parametrize("name", ["recipe-0.9.toml", "recipe.toml"])
+def test_the_shipped_recipes_are_recipes(name: str) -> None:
+    recipe = read_recipe(MODELS / name)
     assert recipe.name == "shelf-occupancy"
     assert {plan.role for plan in recipe.render} == {"train", "validation", "test"}
     assert recipe.crop.device.size == (recipe.crop.size, recipe.crop.size)
