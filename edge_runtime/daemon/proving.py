@@ -33,6 +33,8 @@ _EXIT_S = 5.0
 _POLL_S = 0.005
 STARVED = 0.05
 """A child that had less than this share of one processor until its time was over says nothing about the model."""
+_STOPPED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+"""Somebody's word, as at a shutdown; no model's doing."""
 _MODULE = "edge_runtime.daemon.proving_child"
 _ROOT = Path(__file__).resolve().parents[2]
 _ENVIRONMENT = {
@@ -188,6 +190,8 @@ def _raise_end(heard: Heard, doing: str, limits: ProofLimits) -> NoReturn:
         raise ModelFault(f"proving it took more than {limits.wall_s:g} s{while_doing}", _MEND)
     if not doing:
         raise TryAgain(f"the proving process did not start: {heard.complained or heard.status}", "Try again")
+    if -heard.status in _STOPPED:
+        raise TryAgain(f"the proving process was stopped from outside{while_doing}", "Try again")
     if heard.status == -signal.SIGXCPU:
         raise ModelFault(f"it used more than {limits.cpu_s} s of the processor{while_doing}", _MEND)
     if "bad_alloc" in heard.complained or "MemoryError" in heard.complained:

@@ -279,6 +279,13 @@ def test_a_child_that_never_started_is_not_held_against_the_model() -> None:
         judge(said(status=1, complained="no numpy"), QUICK)
 
 
+@pytest.mark.parametrize("sign", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_a_child_that_was_told_to_stop_is_not_held_against_the_model(sign: int) -> None:
+    """A shutdown must not bar a model for good."""
+    with pytest.raises(TryAgain, match="from outside while loading"):
+        judge(Heard(msgspec.json.encode(Step("loading model.onnx")) + b"\n", "", -sign, False), QUICK)
+
+
 def test_a_child_that_had_no_processor_is_not_held_against_the_model() -> None:
     heard = Heard(STEP + b"\n", "", -9, True, cpu_s=1.0)
     with pytest.raises(TryAgain, match=r"1\.0 s of the processor in 150 s while loading .*: the device is too busy"):
