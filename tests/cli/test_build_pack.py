@@ -19,6 +19,7 @@ from cli.conftest import Run
 from edge_runtime.errors import EXIT_BAD_CONFIG, EXIT_PROBLEM, EXIT_UNAVAILABLE, EXIT_USAGE
 from edge_runtime.inference.probe import probe_model
 from edge_runtime.lifecycle.bundle import read_bundle
+from edge_runtime.workshop.export.receipt import encode_receipt, read_receipt, receipt_path
 
 
 @pytest.fixture(scope="module")
@@ -125,6 +126,26 @@ def test_other_words_leave_every_member_as_it_was(run: Run, shop: Path, tmp_path
     assert unchanged == old.manifest
 
 
+def test_other_words_keep_what_the_card_said_of_the_rest(run: Run, shop: Path, tmp_path: Path) -> None:
+    run(*words(shop, tmp_path, "--samples", shop / "crops.npz"))
+    card = tmp_path / "card.toml"
+    card.write_text('limits = "Cans only."\n')
+    arguments = ("--card", card, "--name", "smaller", "--out", tmp_path)
+    assert run("build", "pack", "--reword", tmp_path / "small-1.2.3.zip", *arguments).code == 0
+    old, new = (read_bundle(tmp_path / f"{name}-1.2.3.zip").manifest.card for name in ("small", "smaller"))
+    assert new == old | {"limits": "Cans only."}
+    assert "not calibrated" in new["how_measured"]
+
+
+def test_a_receipt_keeps_small_errors(run: Run, shop: Path, tmp_path: Path) -> None:
+    receipt = read_receipt(shop / "shelf.onnx")
+    near = msgspec.structs.replace(receipt, parity=msgspec.structs.replace(receipt.parity, max_error=4.77e-7))
+    shutil.copytree(shop, tmp_path / "shop")
+    receipt_path(tmp_path / "shop" / "shelf.onnx").write_bytes(encode_receipt(near))
+    run(*words(tmp_path / "shop", tmp_path, "--samples", shop / "crops.npz"))
+    assert read_bundle(tmp_path / "small-1.2.3.zip").manifest.receipt["export_max_error"] == 4.77e-7
+
+
 @pytest.mark.parametrize(
     ("more", "code", "told"),
     [
@@ -134,7 +155,11 @@ def test_other_words_leave_every_member_as_it_was(run: Run, shop: Path, tmp_path
         (("--samples", "crops.npz", "--card", "crops.npz"), EXIT_BAD_CONFIG, "not TOML"),
         (("--samples", "crops.npz", "--created", "today"), EXIT_USAGE, "is not a date"),
         (("--samples", "crops.npz", "--out", "nowhere"), EXIT_USAGE, "is not a folder"),
-        (("--samples", "crops.npz", "--name", "Ünfit"), EXIT_PROBLEM, "manifest"),
+        (("--samples", "crops.npz", "--name", "Ünfit"), EXIT_USAGE, "small letters, digits and '-'"),
+        (("--samples", "crops.npz", "--name", "../up"), EXIT_USAGE, "small letters, digits and '-'"),
+        (("--samples", "crops.npz", "--version", "1.0"), EXIT_USAGE, "--version '1.0'; three numbers"),
+        (("--samples", "crops.npz", "--runtime", "a", "b"), EXIT_USAGE, "--runtime 'a'; three numbers"),
+        (("--samples", "crops.npz", "--runtime", "3.0.0", "2.0.0"), EXIT_USAGE, "--runtime 3.0.0 2.0.0 is empty"),
         (("--samples", "crops.npz", "--int8", "shelf.onnx"), EXIT_UNAVAILABLE, "quantization.json"),
         (("--samples", "crops.npz", "--validation", "crops.npz"), EXIT_PROBLEM, "not a validation"),
         (("--samples", "crops.npz", "--licence-file", "empty"), EXIT_PROBLEM, "is empty"),

@@ -120,6 +120,34 @@ def test_a_description_and_a_graph_are_packed(run: Run, site: Site, tmp_path: Pa
     assert run(*words, "--force").code == 0 and bundle.read_bytes() == first
 
 
+def exported(run: Run, site: Site, folder: Path, scale: str) -> tuple[object, ...]:
+    """A detector through `build export`, and the words that pack it by DESCRIPTION."""
+    (folder / "raw.onnx").write_bytes(graphs.model_bytes("yolov8"))
+    (folder / "detector.toml").write_text(DESCRIPTION + '\n[card]\nlimits = "Dark and bright alone."\n')
+    how = ("--task", "detect", "--colour", "BGR", "--preprocess", scale)
+    made = run("build", "export", folder / "raw.onnx", *how, "--out", folder / "model.onnx")
+    assert made.code == 0, made.err
+    words = ("build", "pack", folder / "model.onnx", "--detector", folder / "detector.toml")
+    return (*words, "--samples", site.full.parent, "--out", folder)
+
+
+def test_what_exporting_said_is_carried_into_the_bundle(run: Run, site: Site, tmp_path: Path) -> None:
+    words = exported(run, site, tmp_path, "unit")
+    assert run(*words).code == 0
+    manifest = read_manifest(tmp_path / "dark-and-bright-1.0.0.zip")
+    assert manifest.receipt["export_agreement"] == 1.0
+    assert "source_sha256" in manifest.provenance
+    assert manifest.card["limits"] == "Dark and bright alone."
+    assert "boxes found" in manifest.card["how_measured"]
+
+
+def test_a_description_that_contradicts_the_export_is_refused(run: Run, site: Site, tmp_path: Path) -> None:
+    ran = run(*exported(run, site, tmp_path, "none"))
+    assert ran.code == 1
+    assert "std (1.0, 1.0, 1.0) (the description: (255.0, 255.0, 255.0))" in ran.err
+    assert not list(tmp_path.glob("*.zip"))
+
+
 def test_confidence_is_fitted_to_labelled_shelves(run: Run, site: Site, tmp_path: Path) -> None:
     model, description = tmp_path / "model.onnx", tmp_path / "detector.toml"
     model.write_bytes(graphs.model_bytes("yolov8"))

@@ -66,7 +66,7 @@ def assemble(
         thresholds=evidence.thresholds,
         runtime=identity.runtime,
         provenance=dict(provenance),
-        receipt={name: round(value, 6) + 0.0 for name, value in receipt.items()},
+        receipt={name: float(f"{value:.6g}") + 0.0 for name, value in receipt.items()},
         files={},
         card=dict(card),
         decoder=graphs.decoder,

@@ -8,13 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edge_runtime.config.faults import line_of, locate
-from edge_runtime.errors import BadConfig, Unavailable
+from edge_runtime.errors import BadConfig, Unavailable, Usage
 
 HEADINGS = ("intended_use", "limits", "training_data", "how_measured")
 """Sections of a model card (Mitchell et al. 2019, in what a shelf needs of it)."""
 MAX_TEXT = 4000
 NOT_STATED = "Not stated by whoever packed this bundle."
 NOT_RECORDED = "not recorded"
+NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
+VERSION = re.compile(r"[0-9]{1,6}\.[0-9]{1,6}\.[0-9]{1,6}")
 _EXAMPLE = 'limits = "Trained on canned food; not tried on hanging goods."'
 
 
@@ -28,6 +30,30 @@ class Identity:
     description: str
     licence: str
     runtime: tuple[str, str]
+
+
+def check_identity(name: str, version: str, runtime: tuple[str, str] | None) -> None:
+    """Before minutes of work, not after them; `runtime` as it was asked for. Raises Usage for what no device would take."""
+    if not NAME.fullmatch(name):
+        raise Usage(
+            f"--name {name!r}; 1 to 63 small letters, digits and '-' were expected, no '-' at the front",
+            "Write for example --name shelf-crops",
+        )
+    for option, text in (("--version", version), *(("--runtime", text) for text in runtime or ())):
+        if not VERSION.fullmatch(text):
+            raise Usage(
+                f"{option} {text!r}; three numbers with dots were expected", f"Write for example {option} 1.0.0"
+            )
+    if runtime and not _numbers(runtime[0]) < _numbers(runtime[1]):
+        raise Usage(
+            f"--runtime {runtime[0]} {runtime[1]} is empty: the first runtime that may run it must come before the first"
+            " that may not",
+            "Leave it out, or write for example --runtime 0.1.0 2.0.0",
+        )
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(map(int, version.split(".")))
 
 
 def read_card(path: Path) -> dict[str, str]:

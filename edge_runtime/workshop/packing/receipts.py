@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 
 from edge_runtime.errors import Refused
+from edge_runtime.manifest import InputSpec
 from edge_runtime.workshop.export.receipt import ExportReceipt
 from edge_runtime.workshop.quantization.receipt import QuantizationReceipt
 from edge_runtime.workshop.validation.record import ValidationRecord
@@ -20,7 +21,10 @@ CARRIED = {
     "slots": ("slots", 1.0),
 }
 """Figure of a validation -> name in the receipt, and what it is multiplied with."""
-TIMES = {"p50_ms": "int8_ms_32_slots", "float_p50_ms": "fp32_ms_32_slots", "speedup": "speedup"}
+FED = ("layout", "size", "colour", "dtype", "mean", "std", "current")
+"""What of an input changes the numbers that a graph sees."""
+TIMES = {"p50_ms": "int8_ms_{unit}", "float_p50_ms": "fp32_ms_{unit}", "speedup": "speedup"}
+"""`unit` is what was timed: 32 slots, or one view of a detector."""
 
 
 def merged(
@@ -49,6 +53,22 @@ def merged(
     return figures | (_validated(validated) if validated else {})
 
 
+def check_agrees(exported: ExportReceipt, declared: InputSpec) -> None:
+    """Raise Refused if a detector's description feeds the graph in another way than the one that was exported.
+
+    The margin is the description's alone: an export does not look at it.
+    """
+    told = {name: (getattr(exported.input, name), getattr(declared, name)) for name in FED}
+    wrong = [f"{name} {was} (the description: {now})" for name, (was, now) in told.items() if was != now]
+    if exported.task != "detect":
+        wrong = [f"task {exported.task}"]
+    if wrong:
+        raise Refused(
+            f"the export receipt says {'; '.join(wrong)}",
+            "Mend the description, or export it again with what the model was trained on",
+        )
+
+
 def check_belongs(
     packed: bytes, float32: bytes, quantized: QuantizationReceipt | None, validated: ValidationRecord | None
 ) -> None:
@@ -74,14 +94,15 @@ def check_belongs(
 
 
 def _validated(record: ValidationRecord) -> dict[str, float]:
+    """Of several datasets the worst figure counts, as for the gate; slots are counted together."""
     figures: dict[str, float] = {}
-    for dataset in record.datasets:
-        for name, (carried, scale) in CARRIED.items():
-            value = dataset.figures.get(name)
-            if value is not None:
-                figures[carried] = scale * value
+    for name, (carried, scale) in CARRIED.items():
+        found = [scale * value for one in record.datasets if (value := one.figures.get(name)) is not None]
+        if found:
+            figures[carried] = (sum if name == "slots" else max if name.startswith("ece_") else min)(found)
+    unit = "view" if record.figures.get("slots_timed") == 1.0 else "32_slots"
     for name, carried in TIMES.items():
         value = record.figures.get(name)
         if value is not None and record.float_sha256 is not None:
-            figures[carried] = value
+            figures[carried.format(unit=unit)] = value
     return figures

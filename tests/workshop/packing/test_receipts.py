@@ -45,6 +45,25 @@ def test_figures_are_carried_as_shares() -> None:
     assert "lab_calibration_error" not in figures
 
 
+def test_of_several_datasets_the_worst_figures_are_carried() -> None:
+    one = record(b"packed")
+    worse = msgspec.structs.replace(
+        one.datasets[0],
+        figures={"agreement_percent": 97.0, "lab_loss_points": 2.0, "ece_lab_percent": 9.0, "slots": 30.0},
+    )
+    figures = merged(None, None, msgspec.structs.replace(one, datasets=(worse, one.datasets[0])))
+    assert figures["int8_agreement"] == pytest.approx(0.97)
+    assert figures["lab_accuracy_delta"] == pytest.approx(-0.02)
+    assert figures["lab_calibration_error"] == pytest.approx(0.09)
+    assert figures["slots"] == 150
+
+
+def test_a_detector_is_timed_by_the_view() -> None:
+    one = record(b"packed")
+    timed = msgspec.structs.replace(one, figures={"p50_ms": 20.0, "slots_timed": 1.0})
+    assert merged(None, None, timed)["int8_ms_view"] == 20.0
+
+
 def test_records_are_read_back_and_others_refused(tmp_path: Path) -> None:
     path = tmp_path / "validation.json"
     with pytest.raises(Unavailable):
