@@ -139,6 +139,21 @@ def test_publishing_again_changes_nothing(newcomer: Desk) -> None:
     assert (again.new, again.release.release) == (False, 1) and newcomer.files() == before
 
 
+def test_publishing_again_mends_a_spoiled_file(newcomer: Desk) -> None:
+    """As `verify` says."""
+    newcomer.publish("1.0.0")
+    note = newcomer.root / "note"
+    note.write_text("words")
+    changes.put_files(newcomer.folder, {"note.txt": note}, newcomer.keys())
+    before = newcomer.files()
+    for path in (newcomer.folder / "targets").rglob("*.*"):
+        path.write_bytes(b"spoiled") if path.suffix == ".zip" else path.unlink(missing_ok=True)
+    assert len(verify(newcomer.folder).faults) == 2
+    newcomer.publish("1.0.0")
+    changes.put_files(newcomer.folder, {"note.txt": note}, newcomer.keys())
+    assert newcomer.files() == before and not verify(newcomer.folder).faults
+
+
 def test_a_version_does_not_change_its_bytes(newcomer: Desk) -> None:
     newcomer.publish("1.0.0")
     before = newcomer.files()

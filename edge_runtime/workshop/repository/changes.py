@@ -60,7 +60,7 @@ def init(folder: Path, plan: Plan, keys: KeyFolders) -> RepositoryFolder:
 
 
 def publish(folder: Path, bundles: Sequence[Path], keys: KeyFolders, release: int | None = None) -> list[Published]:
-    """Verify bundles and add them, in this order; all or none.
+    """Verify bundles and add them, in this order; all or none. Those that are there already are written again, byte for byte.
 
     `release`: the number of the first one, where it must not simply be the next. Raises Refused for a bundle that is
     not whole, for a version that is there with other bytes, and for a number that does not rise.
@@ -68,16 +68,13 @@ def publish(folder: Path, bundles: Sequence[Path], keys: KeyFolders, release: in
     repository = RepositoryFolder.opened(folder)
     with repository.alone():
         repository = RepositoryFolder.opened(folder)
-        done, sources = [], []
+        done = []
         for bundle in bundles:
-            published = _list_bundle(repository, bundle, release)
-            if published.new:
-                sources.append((bundle, published.release))
-                release = None
-            done.append(published)
-        for bundle, listed in sources:
-            repository.store_target(bundle, listed.target, listed.sha256)
-        if sources:
+            done.append(_list_bundle(repository, bundle, release))
+            release = None if done[-1].new else release
+        for bundle, published in zip(bundles, done, strict=True):  # one that is listed too: its file may be spoiled
+            repository.store_target(bundle, published.release.target, published.release.sha256)
+        if any(published.new for published in done):
             repository.publish(keys)
     return done
 
@@ -98,10 +95,10 @@ def put_files(folder: Path, files: Mapping[str, Path], keys: KeyFolders) -> dict
         changed = False
         for path, source in files.items():
             listing, target = repository.listing(repository.role_for(path)), _target_of(path, source)
+            repository.store_target(source, path, target.hashes["sha256"])
             if listing.targets.get(path) != target:
                 repository.mark(repository.role_for(path))
                 listing.targets[path] = target
-                repository.store_target(source, path, target.hashes["sha256"])
                 changed = True
         if changed:
             repository.publish(keys)
