@@ -74,6 +74,33 @@ def test_a_bundle_over_several_sets_as_one(run: Run, shop: Path, tmp_path: Path)
     assert together["model"] == "shelf-occupancy 1.1.0"
 
 
+def test_sets_of_one_name_are_told_apart_and_the_worst_counts(run: Run, shop: Path, tmp_path: Path) -> None:
+    other = write_dataset(tmp_path / "b" / "field", shelves=1, frames=2, seed=9)
+    for truth in other.rglob("truth.csv"):
+        truth.write_text(truth.read_text().replace(",stocked,", ",empty,").replace(",low,", ",empty,"))
+    asked = tmp_path / "gate.toml"
+    asked.write_text('format = "model-gate/1"\n[accuracy]\nlab_percent = 60\n')
+    for sets in ((shop / "field", other), (other, shop / "field")):
+        (record,) = run("build", "validate", factory_bundles()[-1], *sets, "--no-cost", "--json", "--gate", asked).lines
+        figures = {one["name"]: one["figures"]["lab_percent"] for one in record["datasets"]}
+        assert set(figures) == {"field (1)", "field (2)"}
+        worst = min(figures, key=lambda name: figures[name])
+        assert figures[worst] < max(figures.values())
+        assert (record["marks"][0]["where"], record["marks"][0]["found"]) == (worst, figures[worst])
+
+
+def test_one_file_alone_is_compared_with_nothing(run: Run, shop: Path, tmp_path: Path) -> None:
+    page = tmp_path / "page.html"
+    arguments = (shop / "shelf.onnx", shop / "field", "--no-cost", "--report", page)
+    ran = run("build", "validate", *arguments, "--gate", gate(tmp_path, 99.5))
+    assert ran.code == 0, ran.err
+    assert "int8.agreement_percent: left out" in ran.err
+    assert "1 marks of int8 are left out" in page.read_text()
+    assert "agreement" not in ran.out
+    for word in ("minus float", "two files", "float, %"):
+        assert word not in page.read_text().split("How it was measured")[0]
+
+
 def test_what_was_validated_is_packed_with_its_figures(run: Run, shop: Path, tmp_path: Path) -> None:
     from edge_runtime.lifecycle.bundle import read_manifest
 
@@ -93,6 +120,8 @@ def test_an_unreadable_picture_is_a_problem(run: Run, shop: Path, tmp_path: Path
     ran = run("build", "validate", shop / "shelf.onnx", data, "--no-cost")
     assert ran.code == EXIT_PROBLEM
     assert "lab-0.jpg" in ran.err
+    (record,) = run("build", "validate", shop / "shelf.onnx", data, "--no-cost", "--json").lines
+    assert record["passed"] is False
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,8 @@ from edge_runtime.cli.output import add_json, add_verb, complain, emit, paint, s
 from edge_runtime.errors import EXIT_OK, EXIT_PROBLEM, Usage
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from edge_runtime.cli.output import Verbs
     from edge_runtime.manifest import Manifest
     from edge_runtime.workshop.validation.figures import Line
@@ -32,6 +34,7 @@ _EXAMPLES = """\
 
 MODEL is a bundle, or a float ONNX file with its export receipt beside it; its confidence is then not fitted yet."""
 _HEADER = ("condition", "slots", "float", "packed", "delta", "95 %", "changed", "agreement", "covered", "answered")
+_ALONE = ("condition", "slots", "accuracy", "covered", "answered")
 
 
 def register(verbs: Verbs) -> None:
@@ -75,6 +78,9 @@ def _validate(args: argparse.Namespace) -> int:
     outcome = conclude(manifest, files, outcomes, cost, gate)
     for message in (message for one in outcomes for message in one.unread):
         complain(message)
+    if outcome.left_out:
+        names = ", ".join(wanted.mark for wanted in outcome.left_out)
+        complain(f"note: {names}: left out, for there is no float file beside this one")
     if args.report:
         from edge_runtime.workshop.validation.page import render_page
 
@@ -85,7 +91,7 @@ def _validate(args: argparse.Namespace) -> int:
         emit(msgspec.to_builtins(record_of(outcome)))
     else:
         _say(outcome, args.all)
-    return EXIT_OK if outcome.passed and not any(one.unread for one in outcomes) else EXIT_PROBLEM
+    return EXIT_OK if outcome.passed else EXIT_PROBLEM
 
 
 def _dataset(paths: tuple[Path, ...], subject: Subject, shelves: int | None) -> DatasetOutcome:
@@ -156,14 +162,9 @@ def _say(outcome: Outcome, everything: bool) -> None:
             + f", {len(one.shelves)} shelves, {one.frames} frames, {one.slots} slots"
         )
         lines = (*one.judged.pooled, *(one.judged.lines if everything else ()))
-        say(table(_HEADER, [_cells(line) for line in lines]))
-        f = one.judged.figures
-        say(
-            f"lab {_percent(f['lab_float_percent'])} -> {_percent(f['lab_percent'])}, field S1-S3 "
-            f"{_percent(f['field_float_percent'])} -> {_percent(f['field_percent'])} at {_percent(f['coverage_percent'])} "
-            f"coverage; agreement {_percent(f['agreement_percent'], 2)}; calibration error lab "
-            f"{_percent(f['ece_lab_percent'])}, field {_percent(f['ece_field_percent'])}"
-        )
+        header = _HEADER if outcome.two_files else _ALONE
+        say(table(header, [_cells(line, outcome.two_files) for line in lines]))
+        say(_summed(one.judged.figures, outcome.two_files))
         say()
     if outcome.cost:
         _say_cost(outcome)
@@ -181,6 +182,20 @@ def _say(outcome: Outcome, everything: bool) -> None:
         say(table(("mark", "found", "wanted", "where", ""), rows, {"met": "green", "short": "red"}))
         short = sum(not mark.met for mark in outcome.marks)
         say(f"{short} of {len(outcome.marks)} marks fell short" if short else f"all {len(outcome.marks)} marks are met")
+
+
+def _summed(f: Mapping[str, float], two: bool) -> str:
+    lab, field = (
+        f"{_percent(f[f'{name}_float_percent'])} -> {_percent(f[f'{name}_percent'])}"
+        if two
+        else _percent(f[f"{name}_percent"])
+        for name in ("lab", "field")
+    )
+    agreement = f"agreement {_percent(f['agreement_percent'], 2)}; " if two else ""
+    return (
+        f"lab {lab}, field S1-S3 {field} at {_percent(f['coverage_percent'])} coverage; {agreement}calibration error "
+        f"lab {_percent(f['ece_lab_percent'])}, field {_percent(f['ece_field_percent'])}"
+    )
 
 
 def _say_cost(outcome: Outcome) -> None:
@@ -203,18 +218,21 @@ def _say_cost(outcome: Outcome) -> None:
     say()
 
 
-def _cells(line: Line) -> tuple[str, ...]:
+def _cells(line: Line, two: bool) -> tuple[str, ...]:
     delta = line.delta
     spread = "-" if math.isnan(delta.low) else f"{100 * delta.low:+.2f}..{100 * delta.high:+.2f}"
-    return (
-        line.name,
-        str(line.slots),
-        _percent(100 * line.float32.value, 2),
-        _percent(100 * line.packed.value, 2),
+    beside = (
         "-" if math.isnan(delta.value) else f"{100 * delta.value:+.2f}",
         spread,
         str(line.changed),
         _percent(100 * line.agreement, 2),
+    )
+    return (
+        line.name,
+        str(line.slots),
+        *((_percent(100 * line.float32.value, 2),) if two else ()),
+        _percent(100 * line.packed.value, 2),
+        *(beside if two else ()),
         _percent(100 * line.coverage),
         _percent(100 * line.answered),
     )

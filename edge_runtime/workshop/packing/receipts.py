@@ -89,8 +89,9 @@ def check_belongs(
             "Validate these files: edge-runtime build validate",
         )
     if not validated.passed:
-        short = ", ".join(mark.mark for mark in validated.marks if not mark.met)
-        raise Refused(f"the validation is red: {short}", "Mend the model; a red model is not packed")
+        short = [mark.mark for mark in validated.marks if not mark.met]
+        told = ", ".join(short) or "frames of its datasets could not be read"
+        raise Refused(f"the validation is red: {told}", "Mend what fell short; a red model is not packed")
 
 
 def _validated(record: ValidationRecord) -> dict[str, float]:

@@ -152,7 +152,7 @@ def _entries(raw: Mapping[str, object]) -> Iterator[tuple[Place, Wanted | str]]:
                 yield from _condition(number, entry)
         elif section != "format":
             yield (section, 0, ""), f"{section}: {_unknown(section, (*SECTIONS, 'condition', 'format'))}"
-    if not any(key in raw for key in (*SECTIONS, "condition")):
+    if not any(raw.get(key) for key in (*SECTIONS, "condition")):
         yield ("", 0, "format"), "nothing is asked for; at least one figure was expected"
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -45,10 +45,17 @@ class Outcome:
     datasets: tuple[DatasetOutcome, ...]
     cost: Mapping[str, float]
     marks: tuple[Mark, ...]
+    left_out: tuple[Wanted, ...] = ()
+    """Marks of `int8` that a model of one file has nothing to say to."""
 
     @property
     def passed(self) -> bool:
-        return all(mark.met for mark in self.marks)
+        """Every mark is met, and every frame could be read."""
+        return all(mark.met for mark in self.marks) and not any(one.unread for one in self.datasets)
+
+    @property
+    def two_files(self) -> bool:
+        return "float" in self.models
 
     @property
     def named(self) -> str:
@@ -77,7 +84,11 @@ def conclude(
     cost: Mapping[str, float],
     gate: Sequence[Wanted],
 ) -> Outcome:
-    """Hold everything against the gate. Marks of `int8` are left out where there is one file only."""
+    """Hold everything against the gate. Marks of `int8` are left out, and told, where there is one file only.
+
+    Datasets of the same name are numbered in the order given, so that none stands in for another.
+    """
+    datasets = _told_apart(datasets)
     asked = [wanted for wanted in gate if "float" in models or wanted.section != "int8"]
     figures = {one.name: one.judged.figures for one in datasets}
     cells = {
@@ -89,7 +100,16 @@ def conclude(
     }
     machine = {name: value for name, value in cost.items() if name in ("p95_ms", "peak_mb", "file_mb", "speedup")}
     machine |= {name: math.nan for name in ("p95_ms", "peak_mb", "file_mb", "speedup") if name not in machine}
-    return Outcome(manifest, models, tuple(datasets), cost, weigh(asked, figures, cells, machine))
+    left_out = tuple(wanted for wanted in gate if wanted not in asked)
+    return Outcome(manifest, models, datasets, cost, weigh(asked, figures, cells, machine), left_out)
+
+
+def _told_apart(datasets: Sequence[DatasetOutcome]) -> tuple[DatasetOutcome, ...]:
+    names = [one.name for one in datasets]
+    return tuple(
+        replace(one, name=f"{one.name} ({names[: k + 1].count(one.name)})") if names.count(one.name) > 1 else one
+        for k, one in enumerate(datasets)
+    )
 
 
 def record_of(outcome: Outcome) -> ValidationRecord:

@@ -19,6 +19,8 @@ from edge_runtime.workshop.validation.outcome import DatasetOutcome, Outcome
 LIMIT = 0.3
 """Points that a condition may lose where the gate does not say."""
 _LINE = ("condition", "slots", "float, %", "packed, %", "packed - float, points", "95 %", "changed", "agreement, %", "covered, %", "answered, %", "ECE, %")  # fmt: skip
+_BESIDE = (2, 4, 5, 6, 7)
+"""Columns of _LINE that compare two files."""
 _COST = ("file", "p50, ms", "p95, ms", "file, MB", "adds, MB", "peak of the process, MB")
 
 
@@ -27,7 +29,7 @@ def render_page(outcome: Outcome) -> str:
     style = (Path(field_bench.__file__).parent / "page.css").read_text("utf-8")
     parts = [
         _lead(outcome),
-        *(_dataset(one, _limit(outcome)) for one in outcome.datasets),
+        *(_dataset(one, _limit(outcome), outcome.two_files) for one in outcome.datasets),
         _cost(outcome),
         _card(outcome),
     ]
@@ -42,6 +44,8 @@ def render_page(outcome: Outcome) -> str:
 def _lead(outcome: Outcome) -> str:
     short = [mark for mark in outcome.marks if not mark.met]
     told = "No gate was given: these are figures without a verdict."
+    if outcome.left_out:
+        told = f"{len(outcome.left_out)} marks of int8 are left out: there is one file only."
     if outcome.marks:
         told = f"All {len(outcome.marks)} marks of the gate are met."
     if short:
@@ -72,37 +76,50 @@ def _tile(mark: Mark) -> str:
     )
 
 
-def _dataset(one: DatasetOutcome, limit: float) -> str:
-    f = one.judged.figures
-    two = any(not math.isnan(line.delta.low) for line in one.judged.pooled)
-    lead = (
-        f"{len(one.shelves)} shelves, {one.frames} frames, {one.slots} slots. Lab {number(f['lab_float_percent'], 2)} % with "
-        f"the float file, {number(f['lab_percent'], 2)} % packed; severities 1 to 3 {number(f['field_float_percent'], 2)} % "
-        f"and {number(f['field_percent'], 2)} %, {number(f['coverage_percent'], 1)} % of the slots answered. The two files "
-        f"have the same best label on {number(f['agreement_percent'], 2)} % of the slots up to severity 3."
+def _dataset(one: DatasetOutcome, limit: float, two_files: bool) -> str:
+    lines = (*one.judged.pooled, *one.judged.lines)
+    kept = [k for k in range(len(_LINE)) if two_files or k not in _BESIDE]
+    rows = [_line(line, limit) for line in lines]
+    header = tuple(_LINE[k] if two_files else _LINE[k].replace("packed", "accuracy") for k in kept)
+    return (
+        tag("h2", escape(one.name))
+        + tag("p", _told(one, two_files))
+        + (_difference(one, limit) if two_files else "")
+        + _reliability(one, two_files)
+        + tag("h3", "All figures")
+        + table(header, [(kind, tuple(cells[k] for k in kept)) for kind, cells in rows])
     )
+
+
+def _told(one: DatasetOutcome, two_files: bool) -> str:
+    f = one.judged.figures
+    shelves = f"{len(one.shelves)} shelves, {one.frames} frames, {one.slots} slots."
+    answered = f"{number(f['coverage_percent'], 1)} % of the slots answered."
+    unread = f" {len(one.unread)} frames could not be read." if one.unread else ""
+    if not two_files:
+        lab, field = number(f["lab_percent"], 2), number(f["field_percent"], 2)
+        return f"{shelves} Lab {lab} %; severities 1 to 3 {field} %, {answered}{unread}"
+    return (
+        f"{shelves} Lab {number(f['lab_float_percent'], 2)} % with the float file, {number(f['lab_percent'], 2)} % packed; "
+        f"severities 1 to 3 {number(f['field_float_percent'], 2)} % and {number(f['field_percent'], 2)} %, {answered} The two "
+        f"files have the same best label on {number(f['agreement_percent'], 2)} % of the slots up to severity 3.{unread}"
+    )
+
+
+def _difference(one: DatasetOutcome, limit: float) -> str:
+    spread = any(not math.isnan(line.delta.low) for line in one.judged.pooled)
     plot = svg.difference_plot(
         [(line.name, line.delta) for line in one.judged.pooled], limit, "Packed minus float per condition, points"
     )
-    return (
-        tag("h2", escape(one.name))
-        + tag("p", lead)
-        + tag("h3", "Packed minus float, per condition")
-        + tag(
-            "p",
-            "Balanced accuracy over stocked, low and empty, in points; an unknown slot counts as wrong. Severities 1 to 3 of a "
-            f"condition are counted together.{' Pale bars: 95 % intervals over shelves.' if two else ''} Dashed: what a "
-            "condition may lose. What lost most comes first.",
-            class_="soft",
-        )
-        + tag("figure", plot)
-        + _reliability(one)
-        + tag("h3", "All figures")
-        + table(_LINE, [_line(line, limit) for line in (*one.judged.pooled, *one.judged.lines)])
+    told = (
+        "Balanced accuracy over stocked, low and empty, in points; an unknown slot counts as wrong. Severities 1 to 3 of a "
+        f"condition are counted together.{' Pale bars: 95 % intervals over shelves.' if spread else ''} Dashed: what a "
+        "condition may lose. What lost most comes first."
     )
+    return tag("h3", "Packed minus float, per condition") + tag("p", told, class_="soft") + tag("figure", plot)
 
 
-def _reliability(one: DatasetOutcome) -> str:
+def _reliability(one: DatasetOutcome, two_files: bool) -> str:
     groups = {
         "lab:lab": bins_of(one.judged.comparison, LAB.__eq__),
         "ours:S1-S3": bins_of(one.judged.comparison, is_field),
@@ -111,6 +128,7 @@ def _reliability(one: DatasetOutcome) -> str:
     curves = {
         f"{kind}:{name}": [(severity, values[column]) for severity, values in steps.items()]
         for column, (kind, name) in enumerate((("raw", "float"), ("ours", "packed"), ("covered", "covered")))
+        if two_files or kind != "raw"
     }
     f = one.judged.figures
     told = f"Calibration error {number(f['ece_lab_percent'], 2)} % in the lab, {number(f['ece_field_percent'], 2)} % at S1-S3."

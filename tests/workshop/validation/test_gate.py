@@ -55,6 +55,12 @@ def test_every_mark_is_read(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize("rest", ["", "[accuracy]\n", "[int8]\n[device]\n", "condition = []\n"])
+def test_a_gate_that_asks_for_nothing_is_none(tmp_path: Path, rest: str) -> None:
+    with pytest.raises(BadConfig, match="nothing is asked for"):
+        read_gate(written(tmp_path, 'format = "model-gate/1"\n' + rest))
+
+
 def test_all_faults_at_once_with_their_lines(tmp_path: Path) -> None:
     text = """\
 format = "model-gate/2"
