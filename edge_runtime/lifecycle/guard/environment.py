@@ -60,13 +60,15 @@ class Calm:
     def __init__(self, settle_s: float) -> None:
         self._settle_s = settle_s
         self._until_s = -math.inf
-        self.cause = ""
+        self._cause = ""
 
     def note(self, environment: Environment, at_s: float) -> bool:
         """Take one report; True if nothing stands against judging a model now."""
         if environment in (Environment.CAMERA, Environment.LIGHT):
             self._until_s = at_s + self._settle_s
-            self.cause = str(environment)
-        elif at_s >= self._until_s:
-            self.cause = ""
+            self._cause = str(environment)
         return environment is Environment.STEADY and at_s >= self._until_s
+
+    def cause_at(self, now_s: float) -> str:
+        """What stands against judging now; empty if nothing does. The camera need not have reported since."""
+        return self._cause if now_s < self._until_s else ""

@@ -26,6 +26,8 @@ class StandingWatch:
         self.frames = 0
         """Usable frames in a steady environment."""
         self._calm: dict[str, Calm] = {}
+        self._now_s = 0.0
+        """Of the newest frame of any camera."""
         self._streaks = Streaks(self.settings.rules)
         self._stopwatch = Stopwatch(self.settings.rules)
         self._labels = LabelTest(self.settings.labels)
@@ -33,7 +35,8 @@ class StandingWatch:
     @property
     def waiting(self) -> str:
         """Which change of the environment holds judgement up; empty if none does."""
-        return next((calm.cause for calm in self._calm.values() if calm.cause), "")
+        causes = (calm.cause_at(self._now_s) for calm in self._calm.values())
+        return next((cause for cause in causes if cause), "")
 
     def observe(
         self, evidence: FrameEvidence, environment: Environment = Environment.STEADY, pairs: Sequence[SlotPair] = ()
@@ -41,6 +44,7 @@ class StandingWatch:
         """One frame. Returns the verdict that stands."""
         calm = self._calm.setdefault(evidence.camera, Calm(self.settings.sense.settle_s))
         steady = calm.note(environment, evidence.at_s)
+        self._now_s = max(self._now_s, evidence.at_s)
         if not self.verdict.fall_back:
             self.verdict = self._judge(evidence, steady, pairs)
         return self.verdict

@@ -23,7 +23,7 @@ from edge_runtime.records import (
     Unusable,
     View,
 )
-from tests.lifecycle.guard.frames import STOCKED, frame, pair
+from tests.lifecycle.guard.frames import INTERVAL_S, STOCKED, frame, pair
 
 
 def test_a_trial_passes_after_enough_time_frames_and_comparisons() -> None:
@@ -47,6 +47,15 @@ def test_a_trial_does_not_pass_while_the_light_changes_nor_after_a_fault() -> No
     assert watch.passed
     watch.observe(frame(10, fault="NaN"))
     assert not watch.passed
+
+
+def test_a_camera_that_is_lost_while_its_light_changes_does_not_hold_the_trial_for_ever() -> None:
+    watch = TrialWatch(TrialSettings(least_s=900.0, least_frames=10))
+    watch.observe(frame(0, camera="b"), Environment.LIGHT)
+    for number in range(1, 30):
+        watch.observe(frame(number))
+        assert watch.waiting == ("light" if number * INTERVAL_S < watch.settings.sense.settle_s else "")
+    assert watch.passed
 
 
 def test_its_account_goes_into_telemetry() -> None:
