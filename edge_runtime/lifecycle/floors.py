@@ -24,7 +24,8 @@ MAX_NAMES = 1_024
 _LOCK_WAIT_S = 2.0
 _FORMAT: Literal["model-floors/1"] = "model-floors/1"
 _Release = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
-_Seconds = Annotated[float, msgspec.Meta(ge=0.0, le=1e11)]
+_Seconds = Annotated[float, msgspec.Meta(ge=0.0, le=1e12)]
+"""Beyond the year 9999: a floor that could be written and not be read again would take all others with it."""
 
 
 class _Content(msgspec.Struct, frozen=True):

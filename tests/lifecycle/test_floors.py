@@ -41,6 +41,12 @@ def test_floors_outlive_the_process_and_only_rise(raised: Path) -> None:
     assert (again.release("shelf"), again.release("other"), again.time_s) == (7, 2, NOW)
 
 
+def test_a_time_at_the_end_of_all_dates_can_be_read_again(raised: Path) -> None:
+    Floors(raised).raise_time(253_402_300_000.0)
+    again = Floors(raised)
+    assert (again.release("shelf"), again.time_s, again.problem) == (7, 253_402_300_000.0, "")
+
+
 def test_another_process_is_heard(raised: Path) -> None:
     early, other = Floors(raised), Floors(raised)
     assert early.release("shelf") == 7
