@@ -34,7 +34,14 @@ def test_an_int8_file_and_its_receipt(run: Run, model: Path, calibration: Path) 
     receipt = read_quantization(model.with_name("shelf.int8.onnx"))
     assert receipt.calibration == "crops.npz"
     assert receipt.method in ran.out
-    assert ran.err == ""
+    assert "samples judge" not in ran.err
+
+
+def test_a_passed_gate_says_what_it_does_not_show(run: Run, model: Path, calibration: Path) -> None:
+    ran = run("build", "quantize", model, "--calibration", calibration, "--agreement", "0.62", "--method", "minmax")
+    assert ran.code == 0, ran.out
+    assert "warning: 6 samples judge, and 7 that all agree were expected" in ran.err
+    assert read_quantization(model.with_name("shelf.int8.onnx")).warnings[0].startswith("6 samples judge")
 
 
 def test_the_same_again_is_the_same_to_the_byte(run: Run, model: Path, calibration: Path) -> None:

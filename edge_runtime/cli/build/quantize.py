@@ -166,6 +166,8 @@ def _tell(args: argparse.Namespace, out: Path, receipt: QuantizationReceipt, fou
         emit(record | msgspec.to_builtins(receipt))
     else:
         _say(receipt, peak_mb())
+    for warning in receipt.warnings if receipt.passed else ():
+        complain(f"warning: {warning}")
     if not receipt.passed:
         short = "; ".join(f"{mark} {found:.4f}, wanted {wanted:g}" for mark, found, wanted in found.shortfalls)
         complain(

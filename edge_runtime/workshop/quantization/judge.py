@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 
@@ -35,6 +36,8 @@ class Likeness:
     accuracy_float: float | None = None
     """Balanced over the labels of the samples; None without labels."""
     accuracy_int8: float | None = None
+    answers: int | None = None
+    """How many different best columns the float file's rows have; None for boxes."""
 
     @property
     def accuracy_delta(self) -> float | None:
@@ -67,6 +70,31 @@ class Gate:
 
 
 MARKS = Gate()
+SURE = 0.95
+FAR = 0.1
+"""A mean error above this share of the spread is no rounding any more."""
+
+
+def doubts(likeness: Likeness, gate: Gate) -> tuple[str, ...]:
+    """What a passed gate does not show, in sentences; empty if there is nothing to add."""
+    found = []
+    needed = math.ceil(math.log(1.0 - SURE) / math.log(gate.agreement)) if 0.0 < gate.agreement < 1.0 else 0
+    if likeness.answers is not None and likeness.rows < needed:
+        found.append(
+            f"{likeness.rows} samples judge, and {needed} that all agree were expected to show {100 * gate.agreement:g} % "
+            "agreement: give more, or a set of their own with --judge, and hold the bundle against `build validate`"
+        )
+    if likeness.answers == 1:
+        found.append(
+            f"the float file gives all {likeness.rows} samples the same answer, so agreement says nothing: give samples of "
+            "every state"
+        )
+    if likeness.mean_error > FAR:
+        found.append(
+            f"the outputs are {100 * likeness.mean_error:.0f} % of their spread apart, at most {100 * FAR:.0f} % were "
+            "expected: confidence will not be the float file's; keep more in float, or pack the float file alone"
+        )
+    return tuple(found)
 
 
 def best_of_rows(full: tuple[Array, ...], small: tuple[Array, ...]) -> tuple[float, float]:
@@ -121,7 +149,7 @@ class Judge:
     def compare(self, int8: bytes) -> Likeness:
         """Run both files over all rows. Raises ModelFault if the float file answers with NaN or infinity."""
         small = Runner(int8)
-        tally = _Tally(self._truth())
+        tally = _Tally(self._truth(), self._agree is best_of_rows)
         for batch in self._batches:
             feed = self._samples.feed(batch)
             one, other = self._float(feed, self._names), small(feed, self._names)
@@ -137,8 +165,9 @@ class Judge:
 
 
 class _Tally:
-    def __init__(self, truth: NDArray[np.int64] | None) -> None:
+    def __init__(self, truth: NDArray[np.int64] | None, columns: bool) -> None:
         self._truth = truth
+        self._best: set[int] | None = set() if columns else None
         self._agreed = self._total = self._error = self._values = self._sum = self._squares = self._worst = 0.0
         self._rows = 0
         self._right: list[tuple[int, bool, bool]] = []
@@ -154,6 +183,8 @@ class _Tally:
             self._error, self._values = self._error + float(error.sum()), self._values + error.size
             self._sum, self._squares = self._sum + float(wide.sum()), self._squares + float((wide**2).sum())
             self._worst = max(self._worst, float(error.max(initial=0.0)))
+        if self._best is not None:
+            self._best.update(np.unique(full[0].argmax(-1)).tolist())
         if self._truth is not None:
             best = zip(full[0].argmax(-1), small[0].argmax(-1), strict=True)
             truths = self._truth[rows]
@@ -169,6 +200,7 @@ class _Tally:
             self._worst,
             self._accuracy(1),
             self._accuracy(2),
+            None if self._best is None else len(self._best),
         )
 
     def _accuracy(self, column: int) -> float | None:

@@ -14,7 +14,7 @@ import msgspec
 from edge_runtime.errors import Refused, Unavailable
 from edge_runtime.manifest import FileDigest, Share
 from edge_runtime.workshop.export.receipt import MAX_RECEIPT_BYTES, digest_of
-from edge_runtime.workshop.quantization.judge import Gate, Likeness
+from edge_runtime.workshop.quantization.judge import Gate, Likeness, doubts
 from edge_runtime.workshop.quantization.qdq import int8_share
 from edge_runtime.workshop.quantization.search import Found
 
@@ -33,6 +33,7 @@ class Likened(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     max_error: float
     accuracy_float: float | None = None
     accuracy_int8: float | None = None
+    answers: int | None = None
 
 
 class Step(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -78,6 +79,8 @@ class QuantizationReceipt(msgspec.Struct, frozen=True, forbid_unknown_fields=Tru
     gate: dict[str, float]
     passed: bool
     versions: dict[str, str]
+    warnings: tuple[str, ...] = ()
+    """What a passed gate does not show."""
 
 
 def receipt_of(
@@ -107,6 +110,7 @@ def receipt_of(
         {"agreement": gate.agreement, "loss": gate.loss},
         not found.shortfalls,
         {name: version(name) for name in TOOLS},
+        doubts(found.likeness, gate),
     )
 
 

@@ -114,8 +114,7 @@ def search(
     asked = tuple(range(len(bench))) if judged else held
     batch = batch_of(prepared.model.graph)
     judge = Judge(model.SerializeToString(deterministic=True), bench, asked, wish.output, wish.agree, batch)
-    begun = tuple(name for name in prepared.nodes if wish.kept and name.startswith(wish.kept))
-    begun = tuple(dict.fromkeys((*begun, *tail_of(prepared.model.graph))))
+    begun = tuple(dict.fromkeys((*_wished(prepared, wish.kept), *tail_of(prepared.model.graph))))
     trials: list[Trial] = []
     state = _best_method(prepared, samples, rows, judge, wish, begun, trials, told)
     suspects = _keep_worst(state, bench, asked, trials, told)
@@ -131,6 +130,18 @@ def search(
         len(rows),
         len(asked),
     )
+
+
+def _wished(prepared: Prepared, beginnings: tuple[str, ...]) -> tuple[str, ...]:
+    """Nodes whose name begins so. Raises Refused for a beginning that none has: it is a slip."""
+    slips = [text for text in beginnings if not any(name.startswith(text) for name in prepared.nodes)]
+    if slips:
+        raise Refused(
+            f"no node's name begins with {', '.join(map(repr, slips))}; the graph has {', '.join(prepared.nodes[:12])}"
+            f"{' and more' if len(prepared.nodes) > 12 else ''}",
+            "Name nodes as they are called in the graph: --keep-float PREFIX",
+        )
+    return tuple(name for name in prepared.nodes if beginnings and name.startswith(beginnings))
 
 
 def shortfalls_of(int8: onnx.ModelProto, likeness: Likeness, gate: Gate) -> tuple[tuple[str, float, float], ...]:

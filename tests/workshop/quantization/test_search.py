@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from edge_runtime.manifest import OutputSpec
 from edge_runtime.workshop.crops import CropSet
 from edge_runtime.workshop.labels import LABELS
 from edge_runtime.workshop.quantization.arrays import CropArrays
-from edge_runtime.workshop.quantization.judge import Gate, Judge
+from edge_runtime.workshop.quantization.judge import Gate, Judge, Likeness, doubts
 from edge_runtime.workshop.quantization.processor import EIGHT_BITS, choose_types
 from edge_runtime.workshop.quantization.qdq import int8_share, prepare, quantize, tail_of
 from edge_runtime.workshop.quantization.receipt import encode_quantization, receipt_of
@@ -105,6 +106,33 @@ def test_the_same_input_gives_the_same_bytes_in_another_process(tmp_path: Path) 
         done = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)
         said.add(done.stdout)
     assert len(said) == 1
+
+
+def test_a_gate_says_what_it_does_not_show() -> None:
+    good = Likeness(600, 1.0, 0.01, 0.1, answers=4)
+    assert doubts(good, Gate()) == ()
+    assert doubts(replace(good, rows=29), Gate(0.9)) == doubts(replace(good, rows=1), Gate(0.0)) == ()
+    (few,) = doubts(replace(good, rows=16), Gate())
+    assert few.startswith("16 samples judge, and 598 that all agree")
+    assert doubts(replace(good, rows=16, answers=None), Gate()) == ()  # boxes are counted in another way
+    (same,) = doubts(replace(good, answers=1), Gate())
+    assert "all 600 samples the same answer" in same
+    (far,) = doubts(replace(good, mean_error=0.45), Gate())
+    assert "45 % of their spread apart" in far
+
+
+def test_a_model_that_gives_one_answer_is_doubted() -> None:
+    model = convnet()
+    bias = next(weight for weight in model.graph.initializer if weight.name == "b3")
+    bias.CopyFrom(onnx.numpy_helper.from_array(np.array([1e4, 0, 0, 0], np.float32), "b3"))
+    found = search(model, SAMPLES, Wish(EIGHT_BITS, ("minmax",), output=OUTPUT))
+    assert found.likeness.answers == 1
+    assert any("same answer" in doubt for doubt in doubts(found.likeness, Gate()))
+
+
+def test_a_slip_in_what_shall_stay_float_is_refused() -> None:
+    with pytest.raises(Refused, match=r"no node's name begins with 'frist'; the graph has first, first_relu"):
+        search(convnet(), SAMPLES, Wish(EIGHT_BITS, ("minmax",), ("frist", "last"), Gate(0.0), OUTPUT))
 
 
 def test_the_receipt_says_all_and_holds_no_time() -> None:
