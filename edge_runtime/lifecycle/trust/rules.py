@@ -7,6 +7,7 @@ The only file of the device that knows python-tuf. Order, signatures, thresholds
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ from tuf.ngclient.config import EnvelopeType
 from edge_runtime.errors import Refused
 from edge_runtime.lifecycle.trust.release import Target
 
+_DIGEST = re.compile("[0-9a-f]{64}")
 _ASK = "Tell whoever keeps the repository: `edge-runtime repo verify` says what is wrong there"
 
 
@@ -134,12 +136,13 @@ class Rules:
         return Expected(meta.version, meta.length)
 
     def targets_of(self, role: str) -> dict[str, Target]:
-        """The files that a role lists, by path. Files without a sha256 are left out: nothing could be verified."""
+        """The files that a role lists, by path. Files without a sha256 are left out: nothing could be verified, and the
+        digest becomes a name on the disk."""
         listed = self._targets(role).targets.items()
         return {
             path: Target(path, file.hashes["sha256"], file.length, file.custom)
             for path, file in listed
-            if "sha256" in file.hashes
+            if _DIGEST.fullmatch(file.hashes.get("sha256", ""))
         }
 
     def delegates(self, role: str, path: str) -> tuple[tuple[str, bool], ...]:

@@ -20,7 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks.faults import clocks, metadata, trust_kill
-from edge_runtime.errors import Refused, TryAgain
+from edge_runtime.errors import Refused, TryAgain, Unavailable
 from edge_runtime.lifecycle.trust import rules
 from edge_runtime.lifecycle.trust.ceilings import CEILINGS
 from edge_runtime.lifecycle.trust.release import Target, model_path, release_of, require_plain_path
@@ -39,6 +39,26 @@ def two(device: Device, sim: Simulator) -> Device:
     device.refresh()
     device.updater().floors.raise_release("shelf", 2)
     return device
+
+
+@pytest.mark.parametrize("digest", ["../victim", "/{}/victim", "F" * 64, "0" * 63, ""])
+def test_a_digest_that_is_none_names_no_file(device: Device, sim: Simulator, digest: str) -> None:
+    """It is signed, and becomes a name in the staging folder: nothing outside of that may be written or removed."""
+    victims = [device.state / f"victim.{kind}" for kind in ("part", "zip")]
+    device.state.mkdir(parents=True, exist_ok=True)
+    for victim in victims:
+        victim.write_bytes(b"precious")
+    digest = digest.format(device.state)
+    path = "models/shelf/shelf-1.0.0.zip"
+    sim.targets.targets[path].hashes["sha256"] = digest
+    sim.served[f"targets/models/shelf/{digest}.shelf-1.0.0.zip"] = b"spoil" * 100
+    sim.publish("targets")
+    updater = device.updater()
+    assert not updater.releases("shelf")
+    with pytest.raises(Unavailable, match="lists no"):
+        updater.read_target(path, 1000)
+    assert [victim.read_bytes() for victim in victims] == [b"precious"] * 2
+    assert not list((device.state / "staging").glob("*"))
 
 
 def test_newest_first_by_release_not_by_version(device: Device, sim: Simulator) -> None:
