@@ -61,10 +61,10 @@ def convnet(spread: float = 0.0, opset: int = 17, weights: float = 1.0) -> onnx.
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
     onnx.checker.check_model(model)
-    return _levelled(model)
+    return levelled(model)
 
 
-def _levelled(model: onnx.ModelProto) -> onnx.ModelProto:
+def levelled(model: onnx.ModelProto) -> onnx.ModelProto:
     """The last bias takes the mean of each column away, so that crops get different answers."""
     (scores,) = Runner(model.SerializeToString())(feed_of(crops(64), None, RGB))
     bias = next(weight for weight in model.graph.initializer if weight.name == "b3")

@@ -8,13 +8,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import onnx
 from onnxruntime.quantization import qdq_loss_debug as debug
 
-from edge_runtime.workshop.quantization.feeding import Feed
+from edge_runtime.workshop.quantization.feeding import Array, Feed
 from edge_runtime.workshop.quantization.qdq import Prepared
 from edge_runtime.workshop.quantization.samples import Samples
 
+FUSED = ("Relu", "Clip")
+"""The quantizer rounds once behind these, not before them."""
 ROWS = 8
 """Samples whose every activation is held at once while the tensors are ranked."""
 
@@ -45,9 +48,16 @@ def rank(prepared: Prepared, int8: onnx.ModelProto, samples: Samples, rows: Sequ
         full = debug.collect_activations(paths["float-all"], iter(feeds))
         small = debug.collect_activations(paths["int8-all"], iter(feeds))
         matched = debug.create_activation_matching(small, full)
-        whole = {name: pair for name, pair in matched.items() if pair.get("float")}
+        whole = {
+            name: pair
+            for name, pair in matched.items()
+            if pair.get("float") and not _alike(pair["pre_qdq"], pair["post_qdq"])
+        }
         activations = debug.compute_activation_error(whole)
-        weights = debug.compute_weight_error(debug.create_weight_matching(paths["float"], paths["int8"]))
+        held = debug.create_weight_matching(paths["float"], paths["int8"])
+        weights = debug.compute_weight_error(
+            {name: pair for name, pair in held.items() if not _alike([pair["float"]], [pair["dequantized"]])}
+        )
     made, read = _makers(prepared.model.graph), _readers(prepared.model.graph)
     found = [
         Suspect(
@@ -60,8 +70,19 @@ def rank(prepared: Prepared, int8: onnx.ModelProto, samples: Samples, rows: Sequ
     return tuple(sorted(known, key=lambda one: (one.signal_db, one.tensor)))
 
 
+def _alike(before: Sequence[Array], after: Sequence[Array]) -> bool:
+    """Nothing was lost; a bias of zeros would count as 0 dB, the noisiest of all."""
+    return all(np.array_equal(one, other) for one, other in zip(before, after, strict=True))
+
+
 def _makers(graph: onnx.GraphProto) -> dict[str, list[str]]:
-    return {name: [node.name] for node in graph.node for name in node.output}
+    """Of a tensor behind Relu or Clip also the layer before, whose output would be rounded instead of it."""
+    by_output = {name: node for node in graph.node for name in node.output}
+    found = {}
+    for name, node in by_output.items():
+        before = by_output.get(node.input[0]) if node.op_type in FUSED else None
+        found[name] = [node.name, *([before.name] if before is not None else [])]
+    return found
 
 
 def _readers(graph: onnx.GraphProto) -> dict[str, list[str]]:

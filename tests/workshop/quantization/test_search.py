@@ -22,7 +22,7 @@ from edge_runtime.workshop.quantization.processor import EIGHT_BITS, choose_type
 from edge_runtime.workshop.quantization.qdq import int8_share, prepare, quantize, tail_of
 from edge_runtime.workshop.quantization.receipt import encode_quantization, receipt_of
 from edge_runtime.workshop.quantization.search import Wish, search, split
-from workshop.small import RGB, convnet, crops, house_spec
+from workshop.small import RGB, convnet, crops, house_spec, levelled
 
 TESTS = Path(__file__).parents[2]
 OUTPUT = OutputSpec("scores", "logits", LABELS)
@@ -59,6 +59,39 @@ def test_the_noisiest_tensors_go_back_to_float_until_the_gate_holds() -> None:
     assert kept
     assert found.suspects[0].signal_db <= found.suspects[-1].signal_db
     assert found.likeness.agreement > before.likeness.agreement
+
+
+def with_a_third(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Another convolution in front of the pool, which int8 does no harm."""
+    weights = np.random.default_rng(3).normal(0, 0.4, (8, 8, 3, 3)).astype(np.float32)
+    model.graph.initializer.append(onnx.numpy_helper.from_array(weights, "w4"))
+    model.graph.node[4].input[0] = "c3"
+    third = onnx.helper.make_node("Conv", ["r2", "w4"], ["c3"], name="third", pads=[1, 1, 1, 1], kernel_shape=[3, 3])
+    nodes = [*model.graph.node[:4], third, *model.graph.node[4:]]
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+    return levelled(model)
+
+
+def test_what_int8_ruins_stays_float_and_the_rest_is_int8() -> None:
+    """Channels that lie four powers of ten apart behind the first layer's Relu: one scale holds only the largest."""
+    model = with_a_third(convnet(spread=4.0))
+    wish = Wish(EIGHT_BITS, ("minmax",), output=OUTPUT, gate=Gate(0.9))
+    assert search(model, SAMPLES, replace(wish, max_groups=0)).shortfalls
+    found = search(model, SAMPLES, wish)
+    assert not found.shortfalls
+    assert found.suspects[0].tensor == "r1"
+    assert {"first", "second"} <= set(found.kept)
+    assert int8_share(found.int8) == (1, 4)
+
+
+def test_a_tensor_that_lost_nothing_is_no_suspect() -> None:
+    model = convnet(spread=3.0)
+    model.graph.initializer.append(onnx.numpy_helper.from_array(np.zeros(8, np.float32), "b1"))
+    model.graph.node[0].input.append("b1")
+    found = search(model, SAMPLES, Wish(EIGHT_BITS, ("minmax",), output=OUTPUT, gate=Gate(1.0)))
+    assert {suspect.tensor for suspect in found.suspects} >= {"w1", "w2"}
+    assert "b1" not in {suspect.tensor for suspect in found.suspects}
 
 
 def test_a_graph_without_an_int8_layer_left_is_no_int8_graph() -> None:
