@@ -23,7 +23,8 @@ class EdgeError(Exception):
     exit_code = EXIT_PROBLEM
 
     def __init__(self, found: str, mend: str = "") -> None:
-        super().__init__(found if not mend else f"{found}. {mend}")
+        stop = "" if found.endswith((".", "?")) else "."
+        super().__init__(f"{found}{stop} {mend}" if mend else found)
         self.found = found
         self.mend = mend
 

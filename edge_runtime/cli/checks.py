@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import shutil
 import socket
@@ -34,6 +35,7 @@ PACKAGES = {
 LITTLE_MEMORY_MB, TOO_LITTLE_MEMORY_MB = 256, 96
 LITTLE_DISK_MB, TOO_LITTLE_DISK_MB = 512, 64
 CONNECT_S = 5.0
+_NOT_OURS = "Give it to the device's user; if that is another user, ask as that one"
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,15 +76,17 @@ def memory() -> Check:
 
 
 def disk(folder: Path) -> Check:
-    """Room where the store and the spool live, or will."""
+    """Room where the store and the spool live, or will, and the right to write there."""
     there = folder.absolute()
-    while not there.exists() and there != there.parent:
+    while not os.path.lexists(there) and there != there.parent:
         there = there.parent
     try:
         free = shutil.disk_usage(there).free // 2**20
     except OSError as fault:
         return Check("disk", "fail", f"{there}: {fault.strerror}", "Check [storage] state_dir")
     found = f"{free} MB free for {folder.absolute()}"
+    if not os.access(there, os.W_OK | os.X_OK):
+        return Check("disk", "warn", f"{there} is no folder that this user can write", _NOT_OURS)
     if free < TOO_LITTLE_DISK_MB:
         return Check("disk", "fail", found, "Make room: the spool and a model update need it")
     if free < LITTLE_DISK_MB:

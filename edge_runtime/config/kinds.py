@@ -63,7 +63,7 @@ def number_kind(low: float, high: float, example: float) -> Kind:
     def accept(value: object, base: Path, environment: Environment) -> object:
         if isinstance(value, int | float) and not isinstance(value, bool) and low <= value <= high:
             return float(value)
-        raise Mismatch(f"a number from {low:g} to {high:g}", f"Write for example {example:g}")
+        raise Mismatch(f"a number from {low:.10g} to {high:.10g}", f"Write for example {example:.10g}")
 
     return accept
 

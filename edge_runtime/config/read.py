@@ -189,9 +189,10 @@ class _Reader:
                     self._fault("mqtt", 0, key, f"{key} with mqtt://", "mqtts://", 'Write url = "mqtts://..."')
 
     def _together(self, section: str, found: dict[str, Any], pairs: tuple[tuple[str, str], ...]) -> None:
-        """Keys that mean nothing without another."""
+        """Keys that mean nothing without another. One that is there and wrong is told already."""
+        told = {fault.key for fault in self.faults}
         for key, other in pairs:
-            if key in found and other not in found:
+            if key in found and other not in found and f"[{section}] {other}" not in told:
                 self._fault(section, 0, key, f"{key} alone", f"{key} together with {other}", f"Add {other} = ...")
 
     def _fault(self, section: str, index: int, key: str, found: str, expected: str, mend: str) -> None:

@@ -69,3 +69,10 @@ def test_a_broker_that_answers() -> None:
 
 def test_a_state_folder_that_is_yet_to_be_made_is_judged_by_where_it_will_be(tmp_path: Path) -> None:
     assert checks.disk(tmp_path / "a" / "b").verdict in ("ok", "warn")
+
+
+def test_a_state_folder_that_can_not_be_written_is_told(tmp_path: Path) -> None:
+    (tmp_path / "state").write_text("a file where the folder should be")
+    found = checks.disk(tmp_path / "state")
+    assert found.verdict == "warn"
+    assert "is no folder that this user can write" in found.found

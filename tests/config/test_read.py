@@ -311,6 +311,13 @@ def test_a_repository_needs_to_be_told_whose_signatures_count() -> None:
     assert not model.auto_update and model.shadow_s > 0 and model.trial_s > 0
 
 
+def test_a_repository_that_is_there_and_wrong_is_told_once() -> None:
+    (fault,) = faults_of(GOOD + '[model]\nrepository = "https://me:secret@host/shelf"\nroot = "root.json"')
+    assert "without credentials" in fault and "secret" not in fault
+    (fault,) = faults_of(GOOD + "[model]\nshadow_s = -4")
+    assert "from 0 to 2592000." in fault
+
+
 def test_a_root_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     text = GOOD + '[model]\nrepository = "usb"\nroot = "root.json"'
     config = decode_config(text, tmp_path / "device.toml", Environment())
