@@ -156,6 +156,28 @@ def finished(model: onnx.ModelProto) -> onnx.ModelProto:
     return model
 
 
+def only_scores(model: onnx.ModelProto, graph_name: str, scores: str, columns: int) -> onnx.ModelProto:
+    """What skl2onnx wrote, with what leads to the last output alone, called `scores`: (n, columns) float32.
+
+    The label output would make the graph answer twice.
+    """
+    graph = model.graph
+    last = graph.output[-1].name
+    needed, kept = {last}, []
+    for node in reversed(graph.node):
+        if needed & set(node.output):
+            needed |= set(node.input)
+            kept.append(node)
+    kept.reverse()
+    for node in kept:
+        node.output[:] = [scores if output == last else output for output in node.output]
+        node.input[:] = [scores if taken == last else taken for taken in node.input]
+    out = helper.make_tensor_value_info(scores, TensorProto.FLOAT, ["n", columns])
+    weights = [weight for weight in graph.initializer if weight.name in needed]
+    alone = helper.make_graph(kept, graph_name, list(graph.input), [out], weights)
+    return finished(helper.make_model(alone, opset_imports=list(model.opset_import)))
+
+
 def multiply_adds(backbone: Backbone) -> int:
     """Multiply-accumulates of all convolutions for one slot (both stems counted)."""
     stem, side = _cost(backbone.stem, backbone.size)

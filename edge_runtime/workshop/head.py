@@ -8,13 +8,13 @@ from __future__ import annotations
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import TensorProto, compose, helper
+from onnx import compose
 from skl2onnx import to_onnx
 from skl2onnx.common.data_types import FloatTensorType
 from sklearn.linear_model import LogisticRegression
 
 from edge_runtime.errors import Refused
-from edge_runtime.workshop.graph import EMBEDDING, IR_VERSION, OPSET, finished
+from edge_runtime.workshop.graph import EMBEDDING, IR_VERSION, OPSET, finished, only_scores
 from edge_runtime.workshop.labels import LABELS
 
 LOGITS = "logits"
@@ -50,7 +50,7 @@ def head_graph(head: LogisticRegression) -> onnx.ModelProto:
         options={id(head): {"raw_scores": True, "zipmap": False}},
         target_opset={"": OPSET, "ai.onnx.ml": 3},
     )
-    return _only_scores(model)
+    return only_scores(model, "head", LOGITS, len(LABELS))
 
 
 def merge(backbone: onnx.ModelProto, head: onnx.ModelProto) -> onnx.ModelProto:
@@ -63,21 +63,3 @@ def merge(backbone: onnx.ModelProto, head: onnx.ModelProto) -> onnx.ModelProto:
     )
     merged.graph.output[0].type.tensor_type.shape.dim[0].dim_param = "n"
     return finished(merged)
-
-
-def _only_scores(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Keep what leads to the scores; the label output would make the graph answer twice."""
-    graph = model.graph
-    scores = graph.output[-1].name
-    needed, kept = {scores}, []
-    for node in reversed(graph.node):
-        if needed & set(node.output):
-            needed |= set(node.input)
-            kept.append(node)
-    kept.reverse()
-    for node in kept:
-        node.output[:] = [LOGITS if name == scores else name for name in node.output]
-    out = helper.make_tensor_value_info(LOGITS, TensorProto.FLOAT, [None, len(LABELS)])
-    weights = [weight for weight in graph.initializer if weight.name in needed]
-    alone = helper.make_graph(kept, "head", list(graph.input), [out], weights)
-    return finished(helper.make_model(alone, opset_imports=list(model.opset_import)))

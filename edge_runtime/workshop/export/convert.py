@@ -8,7 +8,6 @@ from typing import Any, Literal
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import TensorProto, helper
 from skl2onnx import to_onnx
 from skl2onnx._supported_operators import sklearn_operator_name_map
 from skl2onnx.common._registration import get_converter
@@ -18,7 +17,7 @@ from sklearn.pipeline import Pipeline
 from edge_runtime.errors import Refused
 from edge_runtime.workshop.export.parts import leaves, require_exportable
 from edge_runtime.workshop.export.plain_numbers import accept_numpy_integers
-from edge_runtime.workshop.graph import OPSET, finished
+from edge_runtime.workshop.graph import OPSET, only_scores
 
 FEATURES = "features"
 OPSET_ML = 3
@@ -50,7 +49,9 @@ def convert(estimator: Any) -> Converted:
     kind: Kind = "probabilities" if hasattr(estimator, "predict_proba") else "logits"
     width = int(estimator.n_features_in_)
     try:
-        return Converted(_only_scores(_to_onnx(estimator, width, kind), kind, len(estimator.classes_)), kind, width)
+        return Converted(
+            only_scores(_to_onnx(estimator, width, kind), "estimator", kind, len(estimator.classes_)), kind, width
+        )
     except (*_FAULTS, *_INVALID) as fault:
         raise Refused(
             f"skl2onnx can not write {_culprit(estimator)}: {_first_line(fault)}",
@@ -111,25 +112,6 @@ def _culprit(estimator: Any) -> str:
             except _FAULTS:
                 return f"{place} ({type(part).__name__})"
     return type(estimator).__name__
-
-
-def _only_scores(model: onnx.ModelProto, name: str, classes: int) -> onnx.ModelProto:
-    """Keep what leads to the scores, under one name; the label output would make the graph answer twice."""
-    graph = model.graph
-    scores = graph.output[-1].name
-    needed, kept = {scores}, []
-    for node in reversed(graph.node):
-        if needed & set(node.output):
-            needed |= set(node.input)
-            kept.append(node)
-    kept.reverse()
-    for node in kept:
-        node.output[:] = [name if output == scores else output for output in node.output]
-        node.input[:] = [name if taken == scores else taken for taken in node.input]
-    out = helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", classes])
-    weights = [weight for weight in graph.initializer if weight.name in needed]
-    alone = helper.make_graph(kept, "estimator", list(graph.input), [out], weights)
-    return finished(helper.make_model(alone, opset_imports=list(model.opset_import)))
 
 
 def _first_line(fault: Exception) -> str:
