@@ -19,7 +19,7 @@ from edge_runtime.errors import ModelFault, Refused, TryAgain, Unavailable
 from edge_runtime.lifecycle.bundle import Bundle, verify_bundle
 from edge_runtime.lifecycle.entries import Entry
 from edge_runtime.lifecycle.origin import Origin
-from edge_runtime.lifecycle.state_file import Candidate
+from edge_runtime.lifecycle.state_file import Candidate, Step
 from edge_runtime.lifecycle.trust.release import Release
 from edge_runtime.records import ModelId
 
@@ -35,6 +35,8 @@ class Store(Protocol):
 
     @property
     def candidate(self) -> Candidate | None: ...
+    @property
+    def history(self) -> tuple[Step, ...]: ...
     def current(self) -> Bundle | None: ...
     def list(self) -> tuple[Entry, ...]: ...
     def path(self, sha256: str) -> Path: ...
@@ -42,7 +44,9 @@ class Store(Protocol):
     def shadow(self, model: ModelId, reason: str = ...) -> ModelId: ...
     def try_out(self, model: ModelId, reason: str = ...) -> ModelId: ...
     def commit(self, running: str, reason: str = ...) -> ModelId: ...
-    def rollback(self, reason: str, quarantine: bool = ..., running: str = ...) -> ModelId | None: ...
+    def rollback(
+        self, reason: str, quarantine: bool = ..., running: str = ..., insist: bool = ...
+    ) -> ModelId | None: ...
     def quarantine(self, sha256: str, reason: str) -> ModelId | None: ...
     def release(self, sha256: str) -> None: ...
     def note_proof(self, sha256: str, variant: str, said: str) -> None: ...
@@ -121,14 +125,18 @@ class ModelDesk:
         return model
 
     def newest(self) -> ModelId | None:
-        """Install the newest release of the device's own model unless it is here, or was given up here, already."""
+        """The newest release of the device's own model, installed, if it was never tried here; None if there is none, or
+        while another is in trial. One that is here and could not be tried yet (a busy device, a full disk) is named again."""
         source = self._open_source()
         source.refresh()
         offered = source.releases(self._name)
-        known = {entry.sha256 for entry in self._store.list()}
-        if not offered or offered[0].sha256 in known:
+        if not offered or self._in_trial() is not None:
             return None
-        return self._fetch(source, offered[0])
+        here = next((entry for entry in self._store.list() if entry.sha256 == offered[0].sha256), None)
+        if here is None or here.status == "damaged":
+            return self._fetch(source, offered[0])
+        tried = any(step.sha256 == here.sha256 and step.phase != "staged" for step in self._store.history)
+        return ModelId(here.name, here.version, here.sha256) if here.status == "staged" and not tried else None
 
     def find(self, sha256: str = "", name: str = "", version: str = "") -> Entry:
         """The one bundle on this device that is meant. Raises Refused, saying which there are."""
@@ -140,7 +148,7 @@ class ModelDesk:
         if len(found) == 1:
             return found[0]
         asked = sha256 or f"{name or self._name} {version}"
-        here = ", ".join(f"{entry.name} {entry.version} ({entry.sha256[:12]})" for entry in entries[:8])
+        here = ", ".join(f"{entry.name} {entry.version} ({entry.sha256[:12]})" for entry in (found or entries)[:8])
         if found:
             raise Refused(f"{asked} could be {len(found)} bundles: {here}", "Name it by its digest")
         raise Refused(f"{asked} is not on this device; there is {here or 'nothing'}", "`edge-runtime model install`")
@@ -150,6 +158,9 @@ class ModelDesk:
 
         Raises ModelFault if it can not run here (it is quarantined then), Refused, TryAgain, Unavailable.
         """
+        trying = self._in_trial()
+        if trying is not None and trying.sha256 != entry.sha256:  # told before its terms are written over
+            raise TryAgain(f"{trying.name} {trying.version} is in trial", "Wait for its end, or roll it back")
         proof = self._prove_entry(entry)
         model = ModelId(entry.name, entry.version, entry.sha256)
         beside = terms.shadow_s > 0 and self._store.current() is not None
@@ -169,17 +180,21 @@ class ModelDesk:
 
     def commit(self, why: str) -> ModelId:
         """End the trial now: the candidate stays. Raises Refused if there is none in trial."""
-        candidate = self._store.candidate
-        if candidate is None or candidate.phase != "trial":
+        candidate = self._in_trial()
+        if candidate is None:
             raise Refused("no model is in trial", _LIST)
         return self._store.commit(candidate.sha256, why)
 
     def rollback(self, why: str) -> ModelId | None:
-        """Take out what is in trial, else what is current; without a quarantine, for it is a person's wish."""
+        """Take out the candidate, else what is current; without a quarantine, for it is a person's wish.
+
+        Raises as the store, and Unavailable or TryAgain if the disk does not take it: nothing has changed then.
+        """
         candidate = self._store.candidate
         if self._store.current() is None:
             raise Refused("no model runs here: there is nothing to roll back", _LIST)
-        return self._store.rollback(why, quarantine=False, running=candidate.sha256 if candidate else "")
+        running = candidate.sha256 if candidate else ""
+        return self._store.rollback(why, quarantine=False, running=running, insist=True)
 
     def release(self, sha256: str) -> Entry:
         """Lift a quarantine. Raises Refused if there is none."""
@@ -195,14 +210,19 @@ class ModelDesk:
         path = source.fetch(release, self._progress)
         try:
             found = verify_bundle(path).id
-            if (found.name, found.version) != (release.name, release.version):
+            if found != ModelId(release.name, release.version, release.sha256):
                 raise Refused(
-                    f"the repository says {release.name} {release.version}, the bundle {found.name} {found.version}",
+                    f"the repository says {release.name} {release.version} ({release.sha256[:12]}),"
+                    f" the bundle {found.name} {found.version} ({found.sha256[:12]})",
                     "Publish it again with `edge-runtime repo publish`",
                 )
             return self._store.install(path, Origin("repository", release.release, self._source))
         finally:
             source.discard(release)
+
+    def _in_trial(self) -> Candidate | None:
+        candidate = self._store.candidate
+        return candidate if candidate is not None and candidate.phase == "trial" else None
 
     def _prove_entry(self, entry: Entry) -> Proof:
         if entry.status == "quarantined":

@@ -15,6 +15,7 @@ from edge_runtime.daemon.shadow import ShadowReport
 from edge_runtime.daemon.terms import Terms, read_terms, write_terms
 from edge_runtime.daemon.updates import AutoUpdate
 from edge_runtime.errors import EdgeError, ModelFault, Refused, TryAgain, Unavailable
+from edge_runtime.records import State
 from edge_runtime.telemetry.messages import Scalar
 from tests.daemon.rig import MemoryClock
 
@@ -149,6 +150,8 @@ def test_terms_reach_another_process_and_damage_is_no_fault(tmp_path: Path) -> N
         (ShadowReport(frames=9, slots=10, agreed=10), 99.0, ""),
         (ShadowReport(frames=9, slots=90, agreed=81), 99.0, TRIAL),
         (ShadowReport(frames=9, slots=90, agreed=60), 99.0, WITHDRAWN),
+        (ShadowReport(frames=99, slots=3, agreed=3, confusion={(State.STOCKED, State.UNKNOWN): 400}), 99.0, WITHDRAWN),
+        (ShadowReport(frames=99, confusion={(State.UNKNOWN, State.UNKNOWN): 400}), 99.0, ""),
         (ShadowReport(fault="NaN"), 0.0, BARRED),
     ],
 )
