@@ -147,8 +147,10 @@ class ModelDeck:
         return self.settle(reason, tuple(users))
 
     def roll_back(self, reason: str, users: Iterable[ModelUser] = ()) -> LoadedModel | None:
-        """As `fall_back`, on an operator's wish: the model may be activated again. Raises Refused if it is the only one."""
-        self.store.rollback(reason, quarantine=False, running=self.running)
+        """Take the candidate out, also one that only runs beside, else what runs, on an operator's wish: it may be
+        activated again. Raises Refused if it is the only one."""
+        candidate = self.store.candidate
+        self.store.rollback(reason, quarantine=False, running=candidate.sha256 if candidate else self.running)
         return self.settle("", tuple(users))
 
     def settle(self, trouble: str, users: tuple[ModelUser, ...]) -> LoadedModel | None:

@@ -129,16 +129,17 @@ class Daemon:
         self.parts.candidacy.attend(tuple(self.roster.stations.values()), self.report)
 
     def change_model(self, change: Callable[[Sequence[Station]], object], reason: str) -> None:
-        """Run `change` (a method of the deck) between two frames and tell what came of it."""
-        candidate = self.deck.store.candidate
-        was = str(self.deck.id.version) if self.deck.id else "none"
+        """Run `change` (a method of the deck that takes a model out) between two frames and tell what came of it."""
+        candidate, before = self.deck.store.candidate, self.deck.id
         change(tuple(self.roster.stations.values()))
-        now = str(self.deck.id.version) if self.deck.id else "none"
-        name = self.deck.id.name if self.deck.id else "none"
-        ended = {}
-        if candidate is not None:
-            ended = {"phase": "rolled_back", "candidate": candidate.version, "sha256": candidate.sha256[:12]}
-        self.report("model", was, now, {"reason": reason, "name": name, **ended})
+        now, out = self.deck.id, before
+        detail: dict[str, str | float] = {"reason": reason, "name": now.name if now else "none", "phase": "rolled_back"}
+        if candidate is not None and self.deck.store.candidate is None:
+            out = candidate.id
+            detail["candidate"] = candidate.version
+        if out is not None:
+            detail["sha256"] = out.sha256[:12]
+        self.report("model", before.version if before else "none", now.version if now else "none", detail)
         self.parts.candidacy.fell_back()
 
     def report(self, kind: str, was: str, now: str, detail: dict[str, str | float], camera: str = "") -> None:

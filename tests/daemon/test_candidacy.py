@@ -263,6 +263,20 @@ def test_an_operators_rollback_ends_a_trial_without_barring_the_model(tmp_path: 
     life.check_frames()
 
 
+def test_an_operators_rollback_in_a_shadow_run_takes_the_candidate_and_leaves_the_current_model(tmp_path: Path) -> None:
+    life = Life(tmp_path, terms=Terms(1e6, 30.0, 4))
+    life.outside.shadow(life.bring("good"))
+    life.until(lambda: life.rig.candidacy.beside is not None)
+    deck = life.rig.deck
+    life.daemon.change_model(lambda stations: deck.roll_back("second thoughts", stations), "second thoughts")
+    assert life.running == "1.0.0" and life.status_of("2.0.0") == "staged" and life.rig.store.candidate is None
+    event = life.rig.voice.events[-1]
+    assert (event.was, event.now, event.detail["candidate"]) == ("1.0.0", "1.0.0", "2.0.0")
+    assert (event.detail["phase"], event.detail["reason"]) == ("rolled_back", "second thoughts")
+    life.until(lambda: life.rig.candidacy.beside is None)
+    life.check_frames()
+
+
 def test_a_person_may_end_the_trial_by_keeping_the_model(tmp_path: Path) -> None:
     life = Life(tmp_path, terms=Terms(0.0, 1e6, 1_000_000))
     model = life.bring("good")

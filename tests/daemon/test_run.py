@@ -168,6 +168,7 @@ def test_an_operators_rollback_is_told_and_can_be_taken_back(tmp_path: Path) -> 
     rig.turns(daemon, 2, GOOD)
     assert daemon.health().model.version == "1.0.0"  # type: ignore[union-attr]
     assert (rig.voice.events[-1].was, rig.voice.events[-1].now) == ("1.1.0", "1.0.0")
+    assert rig.voice.events[-1].detail["phase"] == "rolled_back"
     daemon.change_model(lambda stations: rig.deck.roll_back("again", stations), "again")
     assert daemon.health().model.version == "1.1.0"  # type: ignore[union-attr]
     assert daemon.health().state == "ok"
