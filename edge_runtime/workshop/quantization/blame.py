@@ -12,14 +12,14 @@ import numpy as np
 import onnx
 from onnxruntime.quantization import qdq_loss_debug as debug
 
-from edge_runtime.workshop.quantization.feeding import Array, Feed
+from edge_runtime.workshop.quantization.feeding import Array
 from edge_runtime.workshop.quantization.qdq import Prepared
 from edge_runtime.workshop.quantization.samples import Samples
 
 FUSED = ("Relu", "Clip")
 """The quantizer rounds once behind these, not before them."""
 ROWS = 8
-"""Samples whose every activation is held at once while the tensors are ranked."""
+"""Samples by which the tensors are ranked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,43 +36,59 @@ class Suspect:
 
 
 def rank(prepared: Prepared, int8: onnx.ModelProto, samples: Samples, rows: Sequence[int]) -> tuple[Suspect, ...]:
-    """Every quantized tensor, the noisiest first; measured on at most ROWS of `rows`."""
-    chosen = list(rows[:ROWS])
+    """Every quantized tensor, the noisiest first; measured on at most ROWS of `rows`.
+
+    What lost nothing is left out: a bias of zeros would count as 0 dB, the noisiest of all.
+    """
+    made, read = _makers(prepared.model.graph), _readers(prepared.model.graph)
     with tempfile.TemporaryDirectory() as folder:
-        paths = {name: str(Path(folder) / f"{name}.onnx") for name in ("float", "int8", "float-all", "int8-all")}
+        paths = {name: Path(folder) / f"{name}.onnx" for name in ("float", "int8", "told")}
         onnx.save(prepared.model, paths["float"])
         onnx.save(int8, paths["int8"])
-        for name in ("float", "int8"):
-            debug.modify_model_output_intermediate_tensors(paths[name], paths[f"{name}-all"])
-        feeds: list[Feed] = [samples.feed([row]) for row in chosen]
-        full = debug.collect_activations(paths["float-all"], iter(feeds))
-        small = debug.collect_activations(paths["int8-all"], iter(feeds))
-        matched = debug.create_activation_matching(small, full)
-        whole = {
-            name: pair
-            for name, pair in matched.items()
-            if pair.get("float") and not _alike(pair["pre_qdq"], pair["post_qdq"])
-        }
-        activations = debug.compute_activation_error(whole)
-        held = debug.create_weight_matching(paths["float"], paths["int8"])
-        weights = debug.compute_weight_error(
-            {name: pair for name, pair in held.items() if not _alike([pair["float"]], [pair["dequantized"]])}
-        )
-    made, read = _makers(prepared.model.graph), _readers(prepared.model.graph)
+        debug.modify_model_output_intermediate_tensors(str(paths["int8"]), str(paths["told"]))
+        activations = _activations(paths["told"], samples, rows[:ROWS], {*made, *read})
+        held = debug.create_weight_matching(str(paths["float"]), str(paths["int8"]))
+        weights = {name: _Noise() for name in held}
+        for name, pair in held.items():
+            weights[name].add(pair["float"], pair["dequantized"])
     found = [
-        Suspect(
-            name, "activation", float(error["qdq_err"]), tuple(dict.fromkeys(made.get(name, []) + read.get(name, [])))
-        )
-        for name, error in activations.items()
+        Suspect(name, "activation", noise.signal_db, tuple(dict.fromkeys(made.get(name, []) + read.get(name, []))))
+        for name, noise in activations.items()
     ]
-    found += [Suspect(name, "weight", float(error), tuple(read.get(name, []))) for name, error in weights.items()]
+    found += [Suspect(name, "weight", noise.signal_db, tuple(read.get(name, []))) for name, noise in weights.items()]
     known = [one for one in found if one.nodes and math.isfinite(one.signal_db)]
     return tuple(sorted(known, key=lambda one: (one.signal_db, one.tensor)))
 
 
-def _alike(before: Sequence[Array], after: Sequence[Array]) -> bool:
-    """Nothing was lost; a bias of zeros would count as 0 dB, the noisiest of all."""
-    return all(np.array_equal(one, other) for one, other in zip(before, after, strict=True))
+@dataclass(slots=True)
+class _Noise:
+    """A tensor before and after it was rounded, added up part by part (`compute_signal_to_quantization_noice_ratio`)."""
+
+    signal: float = 0.0
+    lost: float = 0.0
+
+    def add(self, before: Array, after: Array) -> None:
+        wide = before.astype(np.float64)
+        self.signal += float(np.square(wide).sum())
+        self.lost += float(np.square(wide - after.astype(np.float64)).sum())
+
+    @property
+    def signal_db(self) -> float:
+        """inf where nothing was lost."""
+        tiny = float(np.finfo(np.float64).tiny)
+        return 10.0 * math.log10(max(self.signal, tiny) / self.lost) if self.lost > 0.0 else math.inf
+
+
+def _activations(told: Path, samples: Samples, rows: Sequence[int], known: set[str]) -> dict[str, _Noise]:
+    """One sample at a time: every activation of a detector's view is a hundred MB and more."""
+    noise: dict[str, _Noise] = {}
+    for row in rows:
+        seen = debug.collect_activations(str(told), iter([samples.feed([row])]))
+        for name, pair in debug.create_activation_matching(seen).items():
+            if name in known:
+                for before, after in zip(pair["pre_qdq"], pair["post_qdq"], strict=True):
+                    noise.setdefault(name, _Noise()).add(before, after)
+    return noise
 
 
 def _makers(graph: onnx.GraphProto) -> dict[str, list[str]]:

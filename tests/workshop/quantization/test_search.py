@@ -11,12 +11,14 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from onnxruntime.quantization import qdq_loss_debug as debug
 
 from edge_runtime.errors import BadConfig, ModelFault, Refused
 from edge_runtime.manifest import OutputSpec
 from edge_runtime.workshop.crops import CropSet
 from edge_runtime.workshop.labels import LABELS
 from edge_runtime.workshop.quantization.arrays import CropArrays
+from edge_runtime.workshop.quantization.blame import rank
 from edge_runtime.workshop.quantization.judge import Gate, Judge, Likeness, doubts
 from edge_runtime.workshop.quantization.processor import EIGHT_BITS, choose_types
 from edge_runtime.workshop.quantization.qdq import int8_share, prepare, quantize, tail_of
@@ -83,6 +85,23 @@ def test_what_int8_ruins_stays_float_and_the_rest_is_int8() -> None:
     assert found.suspects[0].tensor == "r1"
     assert {"first", "second"} <= set(found.kept)
     assert int8_share(found.int8) == (1, 4)
+
+
+def test_the_ranking_is_that_of_all_samples_at_once(tmp_path: Path) -> None:
+    prepared = prepare(convnet(spread=2.0))
+    int8 = quantize(convnet(spread=2.0), SAMPLES, "minmax", EIGHT_BITS)
+    onnx.save(int8, tmp_path / "int8.onnx")
+    debug.modify_model_output_intermediate_tensors(str(tmp_path / "int8.onnx"), str(tmp_path / "told.onnx"))
+    seen = debug.collect_activations(str(tmp_path / "told.onnx"), iter(SAMPLES.feed([row]) for row in range(8)))
+    matched = debug.create_activation_matching(seen)
+    suspects = {
+        one.tensor: one.signal_db for one in rank(prepared, int8, SAMPLES, range(48)) if one.kind == "activation"
+    }
+    assert {"image", "r1"} <= set(suspects)
+    for name, signal_db in suspects.items():
+        pair = matched[name]
+        expected = debug.compute_signal_to_quantization_noice_ratio(pair["pre_qdq"], pair["post_qdq"])
+        assert signal_db == pytest.approx(expected, abs=1e-3)
 
 
 def test_a_tensor_that_lost_nothing_is_no_suspect() -> None:
