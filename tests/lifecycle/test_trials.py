@@ -368,6 +368,15 @@ def test_a_factory_model_that_crashed_is_tried_again_after_a_rest(device: Device
     assert not device.store().note_start().fall_back and device.running() == "1.0.0"
 
 
+def test_fault_17_a_clock_that_was_years_ahead_does_not_keep_the_factory_model_out_for_years(device: Device) -> None:
+    device.clock.wall_s += 5 * 365 * 86_400.0
+    for _ in range(4):
+        device.store().note_start()
+    assert device.running() == "none"
+    device.clock.reboot(wall_s=1.8e9)
+    assert not device.store().note_start().fall_back and device.running() == "1.0.0"
+
+
 def test_a_failed_change_is_no_memory_that_hides_what_another_process_does(device: Device) -> None:
     device.deploy(1)
     new, files = device.stage(2), FaultyFiles(5, "errno")

@@ -92,6 +92,13 @@ def test_keys_do_not_lie_where_they_would_be_served(tmp_path: Path) -> None:
             changes.init(tmp_path / "r", NEWCOMER, KeyFolders([folder]))
 
 
+def test_new_keys_do_not_lie_there_either(newcomer: Desk) -> None:
+    before = newcomer.files()
+    with pytest.raises(Refused, match="served"):
+        changes.rotate(newcomer.folder, ["root"], KeyFolders([newcomer.folder / "keys", newcomer.keys_folder]))
+    assert newcomer.files() == before
+
+
 def test_a_repository_is_not_begun_by_two_at_once(tmp_path: Path) -> None:
     """The second one sees the first one's work once it may begin, not before."""
     repository = RepositoryFolder(tmp_path / "r")

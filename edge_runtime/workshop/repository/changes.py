@@ -33,8 +33,7 @@ class Published:
 
 def init(folder: Path, plan: Plan, keys: KeyFolders) -> RepositoryFolder:
     """A new, empty repository. Raises Refused if the folder holds one, or if the keys would lie where they are served."""
-    if any(folder.resolve() == kept or folder.resolve() in kept.parents for kept in map(Path.resolve, keys.folders)):
-        raise Refused("the keys would lie in the folder that is served", "Name another folder with --keys")
+    _require_apart(folder, keys)
     repository = RepositoryFolder(folder)
     with repository.alone():
         if (folder / "metadata" / "timestamp.json").exists():
@@ -146,8 +145,9 @@ def rotate(folder: Path, roles: Sequence[str], keys: KeyFolders, only: str = "")
     """New keys for roles (all of a role's keys, or the one whose id begins with `only`); where the old files lie now.
 
     What the roles sign is signed anew, so that nothing that the old keys signed is left to be believed. Raises Refused
-    if the keys at hand can not sign. If the disk fails in the middle `refresh` finishes it: both keys are at hand still.
+    if the keys at hand can not sign, or would lie where they are served. If the disk fails in the middle `refresh` finishes it: both keys are at hand still.
     """
+    _require_apart(folder, keys)
     repository = RepositoryFolder.opened(folder)
     with repository.alone():
         repository = RepositoryFolder.opened(folder)
@@ -168,6 +168,11 @@ def rotate(folder: Path, roles: Sequence[str], keys: KeyFolders, only: str = "")
             raise
         in_use = {keyid for role in known for keyid in repository.signers_of(role).keyids}
         return keys.retire(sorted(set(made) - in_use))
+
+
+def _require_apart(folder: Path, keys: KeyFolders) -> None:
+    if any(folder.resolve() == kept or folder.resolve() in kept.parents for kept in map(Path.resolve, keys.folders)):
+        raise Refused("the keys would lie in the folder that is served", "Name another folder with --keys")
 
 
 def _renew_keys(
