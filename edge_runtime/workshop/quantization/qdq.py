@@ -16,7 +16,7 @@ from typing import Any, Literal
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import TensorProto, version_converter
+from onnx import version_converter
 from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
 from onnxruntime.quantization.calibrate import CalibrationDataReader, create_calibrator, save_tensors_data
 from onnxruntime.quantization.shape_inference import quant_pre_process
@@ -27,6 +27,7 @@ from edge_runtime.workshop.quantization.arrays import CropArrays
 from edge_runtime.workshop.quantization.feeding import Feed
 from edge_runtime.workshop.quantization.processor import EIGHT_BITS, Types
 from edge_runtime.workshop.quantization.samples import Samples
+from edge_runtime.workshop.quantization.settled import settled
 
 Method = Literal["minmax", "percentile", "entropy"]
 METHODS: dict[str, CalibrationMethod] = {
@@ -157,7 +158,7 @@ def write_int8(prepared: Prepared, ranges: Ranges, types: Types, kept: Sequence[
             calibration_cache_path=cache,
             extra_options={"ActivationSymmetric": types.symmetric, "WeightSymmetric": True},
         )
-        return _settled(onnx.load(made))
+        return settled(onnx.load(made))
 
 
 def quantize(
@@ -226,45 +227,3 @@ def _named(model: onnx.ModelProto) -> onnx.ModelProto:
     for number, node in enumerate(model.graph.node):
         node.name = node.name or f"{node.op_type}_{number}"
     return model
-
-
-def _settled(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Drop what names the tools and the shapes they inferred: the file is then the same for the same weights."""
-    _take_pixels_as_they_are(model.graph)
-    del model.graph.value_info[:]
-    del model.metadata_props[:]
-    for node in model.graph.node:
-        del node.metadata_props[:]
-    model.producer_name, model.producer_version, model.doc_string = "edge-runtime", "", ""
-    onnx.checker.check_model(model, full_check=True)
-    return model
-
-
-def _take_pixels_as_they_are(graph: onnx.GraphProto) -> None:
-    """A graph that dequantizes uint8 pixels has them on a grid already: take away the rounding put behind that."""
-    inputs = {value.name for value in graph.input if value.type.tensor_type.elem_type == TensorProto.UINT8}
-    grids = _behind(graph, inputs)
-    again = {
-        node.output[0]: node.input[0]
-        for node in graph.node
-        if node.op_type == "QuantizeLinear" and node.input[0] in grids
-    }
-    back = {
-        node.output[0]: again[node.input[0]]
-        for node in graph.node
-        if node.op_type == "DequantizeLinear" and node.input[0] in again
-    }
-    kept = [node for node in graph.node if not set(node.output) & (set(again) | set(back))]
-    for node in kept:
-        node.input[:] = [back.get(name, name) for name in node.input]
-    del graph.node[:]
-    graph.node.extend(kept)
-
-
-def _behind(graph: onnx.GraphProto, inputs: set[str]) -> set[str]:
-    """Outputs of the DequantizeLinear nodes that read the pixels, perhaps through moves that change no value."""
-    moved = set(inputs)
-    for node in graph.node:
-        if node.op_type in ("Transpose", "Concat", "Reshape") and set(node.input) & moved:
-            moved |= set(node.output)
-    return {node.output[0] for node in graph.node if node.op_type == "DequantizeLinear" and node.input[0] in moved}
