@@ -100,7 +100,9 @@ def _install(args: argparse.Namespace) -> int:
     if not args.json:
         say(f"{paint('installed', 'green')}: {model.name} {model.version} ({model.sha256[:12]}). Nothing runs it yet:")
         named = f"--config {args.config}" if args.config else f"--state {place.state_dir}"
-        say(f"  edge-runtime model activate {model.version} {named}")
+        named += " --development" if args.development else ""
+        short = model.version if model.name == place.name else f"{model.name}-{model.version}"
+        say(f"  edge-runtime model activate {short} {named}")
     return EXIT_OK
 
 

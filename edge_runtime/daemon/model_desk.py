@@ -151,7 +151,10 @@ class ModelDesk:
         here = ", ".join(f"{entry.name} {entry.version} ({entry.sha256[:12]})" for entry in (found or entries)[:8])
         if found:
             raise Refused(f"{asked} could be {len(found)} bundles: {here}", "Name it by its digest")
-        raise Refused(f"{asked} is not on this device; there is {here or 'nothing'}", "`edge-runtime model install`")
+        raise Refused(
+            f"{asked} is not on this device; there is {here or 'nothing'}",
+            "Name one of these by its digest or as name-version, or fetch it: `edge-runtime model install`",
+        )
 
     def activate(self, entry: Entry, terms: Terms, why: str) -> Began:
         """Prove a bundle on this device, then let it in beside the current model, or in its place on trial.
@@ -226,7 +229,10 @@ class ModelDesk:
 
     def _prove_entry(self, entry: Entry) -> Proof:
         if entry.status == "quarantined":
-            raise Refused(f"{entry.name} {entry.version} is quarantined: {entry.reason}", "Release it first")
+            raise Refused(
+                f"{entry.name} {entry.version} is quarantined: {entry.reason}",
+                f"`edge-runtime model release {entry.sha256[:12]}` if that was not the model's fault",
+            )
         self._tell(f"proving {entry.name} {entry.version} on this device")
         try:
             proof = self._prove(self._store.path(entry.sha256))

@@ -98,6 +98,7 @@ def test_a_bundle_file_is_for_development_only_and_loud(run: Run, bench: Bench) 
     assert ran.code == 2 and "nobody vouches for it" in ran.err and "repo publish" in ran.err
     ran = run("model", "install", path, *bench.device, "--development")
     assert ran.code == 0 and "UNSIGNED" in ran.err
+    assert "model activate 9.0.0 --config" in ran.out and "--development" in ran.out
     refused = run("model", "activate", "9.0.0", *bench.device)
     assert refused.code == 1 and "unsigned" in refused.err
     assert run("model", "activate", "9.0.0", *bench.device, "--development", "--json").lines[-1]["phase"] == "trial"
@@ -129,3 +130,14 @@ def test_what_can_not_be_is_told_with_its_mend(
     ran = run("model", *words)
     assert (ran.code, told in ran.err) == (code, True), ran.err
     assert "Traceback" not in ran.err
+
+
+def test_what_install_says_to_do_next_can_be_done_for_a_model_of_another_name(run: Run, bench: Bench) -> None:
+    bench.publish("1.0.0")
+    state = ("--state", str(bench.folder / "another"))
+    source = ("--repository", str(bench.repository), "--root", str(bench.repository / "root.json"))
+    ran = run("model", "install", "shelf-test", *state, *source)
+    assert ran.code == 0 and "model activate shelf-test-1.0.0 --state" in ran.out, ran.err
+    assert run("model", "activate", "shelf-test-1.0.0", *state, "--no-trial").code == 0
+    ran = run("model", "activate", "1.0.0", *state)
+    assert ran.code == 1 and "shelf-test 1.0.0" in ran.err and "name-version" in ran.err
