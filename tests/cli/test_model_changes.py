@@ -141,3 +141,15 @@ def test_what_install_says_to_do_next_can_be_done_for_a_model_of_another_name(ru
     assert run("model", "activate", "shelf-test-1.0.0", *state, "--no-trial").code == 0
     ran = run("model", "activate", "1.0.0", *state)
     assert ran.code == 1 and "shelf-test 1.0.0" in ran.err and "name-version" in ran.err
+
+
+def test_the_root_of_another_repository_is_named_as_what_to_look_at(run: Run, bench: Bench) -> None:
+    from edge_runtime.workshop.repository.keys import KeyFolders
+    from edge_runtime.workshop.repository.plan import NEWCOMER
+
+    bench.publish("1.0.0")
+    other = bench.folder / "other"
+    changes.init(other, NEWCOMER, KeyFolders([bench.folder / "other-keys"]))
+    source = ("--repository", str(bench.repository), "--root", str(other / "root.json"))
+    ran = run("model", "install", "shelf-test", "--state", str(bench.folder / "state"), *source)
+    assert ran.code == 1 and "[model] root is this very repository's root.json" in ran.err

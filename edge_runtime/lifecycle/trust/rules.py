@@ -32,6 +32,7 @@ from edge_runtime.lifecycle.trust.release import Target
 
 _DIGEST = re.compile("[0-9a-f]{64}")
 _ASK = "Tell whoever keeps the repository: `edge-runtime repo verify` says what is wrong there"
+_WHOSE = "Check that [model] root is this very repository's root.json; if so, let its keeper look: `edge-runtime repo verify`"
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +175,10 @@ def _judged(role: str, mend: str = _ASK) -> Iterator[None]:
             f"the repository's {role} is not accepted: {fault}",
             "Have the repository refreshed (`edge-runtime repo refresh`), and check this device's clock",
         ) from None
-    except (LengthOrHashMismatchError, UnsignedMetadataError, BadVersionNumberError) as fault:
+    except UnsignedMetadataError as fault:
+        asked = _WHOSE if mend == _ASK else mend
+        raise Refused(f"the repository's {role} is not accepted: {fault}", asked) from None
+    except (LengthOrHashMismatchError, BadVersionNumberError) as fault:
         raise Refused(f"the repository's {role} is not accepted: {fault}", mend) from None
     except (DeserializationError, RepositoryError, ValueError, TypeError, KeyError, OverflowError) as fault:
         cause = fault.__cause__ or fault
