@@ -37,7 +37,10 @@ def register(kinds: Verbs) -> None:
     )
     shadow.set_defaults(act=_shadow)
     back = _verb(
-        kinds, "rollback", "take the model on trial out, else go back to the previous one", '--why "too many empties"'
+        kinds,
+        "rollback",
+        "take the candidate (on trial, or beside) out, else go back to the previous one",
+        '--why "too many empties"',
     )
     back.set_defaults(act=_rollback)
     keep = _verb(kinds, "commit", "end a trial now and keep the model", "")
