@@ -126,12 +126,13 @@ def cut_shelf(shelf: ShelfPictures, spec: CropSpec, make: MakeNormalizer) -> Cro
     return CropSet(references=references.copy(), **columns)
 
 
-def read_picture(path: Path, mend: str = "Render the dataset again") -> Image:
+def read_picture(path: Path, mend: str = "Take it out of the dataset, or make it again") -> Image:
     """A picture file as BGR. Raises Unavailable if it is not there, not a picture, or too large (`camera.still`)."""
     try:
         return decode_still(path)
     except EdgeError as fault:
-        raise Unavailable(f"{path} is not a readable picture: {fault.found.removeprefix(f'{path} ')}", mend) from None
+        why = fault.found.removeprefix(f"{path} ").removeprefix("is not a picture: ")
+        raise Unavailable(f"{path} is not a readable picture ({why})", mend) from None
 
 
 def _cut_frame(

@@ -21,6 +21,7 @@ CARRIED = {
     "slots": ("slots", 1.0),
 }
 """Figure of a validation -> name in the receipt, and what it is multiplied with."""
+COMPARED = ("agreement_percent", "lab_loss_points", "field_loss_points")
 FED = ("layout", "size", "colour", "dtype", "mean", "std", "current")
 """What of an input changes the numbers that a graph sees."""
 TIMES = {"p50_ms": "int8_ms_{unit}", "float_p50_ms": "fp32_ms_{unit}", "speedup": "speedup"}
@@ -95,9 +96,13 @@ def check_belongs(
 
 
 def _validated(record: ValidationRecord) -> dict[str, float]:
-    """Of several datasets the worst figure counts, as for the gate; slots are counted together."""
+    """Of several datasets the worst figure counts, as for the gate; slots are counted together.
+
+    What compares two files is left out where there is one: it would say that nothing was lost.
+    """
     figures: dict[str, float] = {}
-    for name, (carried, scale) in CARRIED.items():
+    told = {name: how for name, how in CARRIED.items() if record.float_sha256 is not None or name not in COMPARED}
+    for name, (carried, scale) in told.items():
         found = [scale * value for one in record.datasets if (value := one.figures.get(name)) is not None]
         if found:
             figures[carried] = (sum if name == "slots" else max if name.startswith("ece_") else min)(found)

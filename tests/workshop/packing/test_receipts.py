@@ -58,6 +58,11 @@ def test_of_several_datasets_the_worst_figures_are_carried() -> None:
     assert figures["slots"] == 150
 
 
+def test_one_file_alone_lost_nothing_and_does_not_say_so() -> None:
+    figures = merged(None, None, msgspec.structs.replace(record(b"packed"), float_sha256=None))
+    assert figures == {"slots": 120.0}
+
+
 def test_a_detector_is_timed_by_the_view() -> None:
     one = record(b"packed")
     timed = msgspec.structs.replace(one, figures={"p50_ms": 20.0, "slots_timed": 1.0})
