@@ -6,6 +6,7 @@ device would, shown the sample pictures, and what it finds there becomes the gol
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -93,11 +94,17 @@ class PreparedDetector:
 def read_description(path: Path) -> Description:
     """Raises Unavailable if the file can not be read, Refused if it is no description."""
     try:
-        return msgspec.toml.decode(path.read_bytes(), type=Description)
+        described = msgspec.toml.decode(path.read_bytes(), type=Description)
     except OSError as fault:
         raise Unavailable(f"{path} can not be read: {fault.strerror}", "Name a detector description") from None
     except (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError) as fault:
         raise Refused(f"{path} is not a detector description: {fault}", _MEND) from None
+    mean, std = described.input.mean, described.input.std
+    if not all(map(math.isfinite, (*mean, *std))) or min(std) <= 0.0:
+        raise Refused(
+            f"{path}: input.mean is {mean} and input.std {std}; numbers were expected, those of std above zero", _MEND
+        )
+    return described
 
 
 def manifest_of(described: Description, created: str, runtime: tuple[str, str]) -> Manifest:

@@ -157,7 +157,7 @@ def test_a_receipt_keeps_small_errors(run: Run, shop: Path, tmp_path: Path) -> N
         (("--samples", "crops.npz", "--out", "nowhere"), EXIT_USAGE, "is not a folder"),
         (("--samples", "crops.npz", "--name", "Ünfit"), EXIT_USAGE, "small letters, digits and '-'"),
         (("--samples", "crops.npz", "--name", "../up"), EXIT_USAGE, "small letters, digits and '-'"),
-        (("--samples", "crops.npz", "--version", "1.0"), EXIT_USAGE, "--version '1.0'; three numbers"),
+        (("--samples", "crops.npz", "--version", "1.0"), EXIT_USAGE, "the version '1.0'; three numbers"),
         (("--samples", "crops.npz", "--runtime", "a", "b"), EXIT_USAGE, "--runtime 'a'; three numbers"),
         (("--samples", "crops.npz", "--runtime", "3.0.0", "2.0.0"), EXIT_USAGE, "--runtime 3.0.0 2.0.0 is empty"),
         (("--samples", "crops.npz", "--int8", "shelf.onnx"), EXIT_UNAVAILABLE, "quantization.json"),

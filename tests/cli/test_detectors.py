@@ -167,6 +167,8 @@ def test_confidence_is_fitted_to_labelled_shelves(run: Run, site: Site, tmp_path
         ('family = "yolov8"', 'family = "yolov5"', "[1, any, 7] was expected"),
         ("classes = 2", "classes = 1", "the model has 1"),
         ("std = [255.0, 255.0, 255.0]", "std = [1.0, 1.0, 1.0]", ""),
+        ("std = [255.0, 255.0, 255.0]", "std = [nan, 255.0, 255.0]", "input.std (nan, 255.0, 255.0); numbers"),
+        ("std = [255.0, 255.0, 255.0]", "std = [0.0, 255.0, 255.0]", "those of std above zero"),
         ('name = "picture"', 'name = "image"', "picture"),
         ('format = "detector/1"', "", "format"),
     ],

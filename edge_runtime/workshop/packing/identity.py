@@ -36,14 +36,12 @@ def check_identity(name: str, version: str, runtime: tuple[str, str] | None) -> 
     """Before minutes of work, not after them; `runtime` as it was asked for. Raises Usage for what no device would take."""
     if not NAME.fullmatch(name):
         raise Usage(
-            f"--name {name!r}; 1 to 63 small letters, digits and '-' were expected, no '-' at the front",
-            "Write for example --name shelf-crops",
+            f"the name {name!r}; 1 to 63 small letters, digits and '-' were expected, no '-' at the front",
+            "Write for example shelf-crops",
         )
-    for option, text in (("--version", version), *(("--runtime", text) for text in runtime or ())):
+    for what, text in (("the version", version), *(("--runtime", text) for text in runtime or ())):
         if not VERSION.fullmatch(text):
-            raise Usage(
-                f"{option} {text!r}; three numbers with dots were expected", f"Write for example {option} 1.0.0"
-            )
+            raise Usage(f"{what} {text!r}; three numbers with dots were expected", "Write for example 1.0.0")
     if runtime and not _numbers(runtime[0]) < _numbers(runtime[1]):
         raise Usage(
             f"--runtime {runtime[0]} {runtime[1]} is empty: the first runtime that may run it must come before the first"

@@ -18,8 +18,6 @@ from edge_runtime.workshop.field_bench.table import FIELD_UP_TO, Comparison, Int
 from edge_runtime.workshop.field_bench.verdicts import BLOCKED, LAB
 from edge_runtime.workshop.validation.pair import Paired
 
-Cell = tuple[str, int]
-
 
 @dataclass(frozen=True, slots=True)
 class Line:
