@@ -245,7 +245,8 @@ class Candidacy:
         was, began_s = self._deck.id, time.perf_counter()
         change()
         switch_ms = round(1e3 * (time.perf_counter() - began_s), 2)
-        tell_switch(tell, was, self._deck.id, self._deck.store.candidate, switch_ms)
+        last = next(reversed(self._deck.store.history), None)
+        tell_switch(tell, was, self._deck.id, self._deck.store.candidate, last, switch_ms)
 
     def _judge(self, candidate: Candidate) -> None:
         """Begin the next step of the candidate, if it is due. It is written in another thread: `_stepped` goes on."""

@@ -12,7 +12,7 @@ from edge_runtime.errors import EdgeError, ModelFault
 from edge_runtime.lifecycle.bundle import Bundle, Variant
 from edge_runtime.lifecycle.guard import STAY, Verdict
 from edge_runtime.lifecycle.origin import Origin
-from edge_runtime.lifecycle.state_file import Candidate, Proof
+from edge_runtime.lifecycle.state_file import Candidate, Proof, Step
 from edge_runtime.records import ModelId
 
 log = logging.getLogger(__name__)
@@ -31,6 +31,8 @@ class BundleStore(Protocol):
     def problems(self) -> tuple[str, ...]: ...
     @property
     def candidate(self) -> Candidate | None: ...
+    @property
+    def history(self) -> tuple[Step, ...]: ...
 
     def changed(self) -> bool: ...
     def origin_of(self, sha256: str) -> Origin: ...

@@ -260,6 +260,8 @@ def test_an_operators_rollback_ends_a_trial_without_barring_the_model(tmp_path: 
     life.outside.rollback("second thoughts", quarantine=False)
     life.until(lambda: life.running == "1.0.0")
     assert life.status_of("2.0.0") == "staged" and life.rig.store.candidate is None
+    told = life.rig.voice.events[-1].detail
+    assert (told["phase"], told["reason"]) == ("rolled_back", "second thoughts")
     life.check_frames()
 
 
