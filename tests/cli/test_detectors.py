@@ -148,6 +148,15 @@ def test_a_description_that_contradicts_the_export_is_refused(run: Run, site: Si
     assert not list(tmp_path.glob("*.zip"))
 
 
+def test_a_folder_that_is_not_there_is_told(run: Run, site: Site, tmp_path: Path) -> None:
+    words = exported(run, site, tmp_path, "unit")
+    ran = run("build", "quantize", *words[2:5], "--calibration", tmp_path / "nowhere")
+    assert (ran.code, "nowhere is not a folder" in ran.err) == (69, True), ran.err
+    (tmp_path / "bare").mkdir()
+    ran = run("build", "quantize", *words[2:5], "--calibration", tmp_path / "bare")
+    assert (ran.code, "holds no picture" in ran.err) == (1, True), ran.err
+
+
 def test_confidence_is_fitted_to_labelled_shelves(run: Run, site: Site, tmp_path: Path) -> None:
     model, description = tmp_path / "model.onnx", tmp_path / "detector.toml"
     model.write_bytes(graphs.model_bytes("yolov8"))

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_runtime import __version__
-from edge_runtime.errors import Refused
+from edge_runtime.errors import Refused, Unavailable
 from edge_runtime.inference.detect.golden import golden_of
 from edge_runtime.inference.detect.session import DetectSession
 from edge_runtime.inference.session import open_session
@@ -27,11 +27,14 @@ _UNMEASURED = " Nothing was measured on labels."
 
 
 def pictures_in(folder: Path) -> tuple[Path, ...]:
-    """Sample pictures of a folder, by name. Raises Refused if there is none."""
+    """Sample pictures of a folder, by name. Raises Unavailable if it is no folder, Refused if it holds none."""
+    if not folder.is_dir():
+        raise Unavailable(f"{folder} is not a folder; one of sample pictures was expected", "Check the path")
     found = tuple(sorted(path for path in folder.rglob("*") if path.suffix.lower() in PICTURES and path.is_file()))
     if not found:
         raise Refused(
-            f"{folder} holds no picture; sample pictures with things to find were expected", "Name --samples DIR"
+            f"{folder} holds no picture; sample pictures with things to find were expected",
+            "Name a folder of JPEG or PNG files",
         )
     return found
 
