@@ -63,11 +63,11 @@ def _entry(sha256: str, path: Path, state: StoreState, current: str, holdings: H
         manifest = read_manifest(path)
     except EdgeError as fault:
         return Entry("", "", sha256, "damaged", fault.found, factory, origin)
-    status, reason = _status(sha256, state, current, factory)
+    status, reason = _status(sha256, state, current, factory, origin)
     return Entry(manifest.name, manifest.version, sha256, status, reason, factory, origin, held.proof if held else None)
 
 
-def _status(sha256: str, state: StoreState, current: str, factory: bool) -> tuple[Status, str]:
+def _status(sha256: str, state: StoreState, current: str, factory: bool, origin: Origin) -> tuple[Status, str]:
     candidate = state.candidate
     if candidate is not None and candidate.sha256 == sha256 and sha256 != current:
         return candidate.phase, candidate.reason
@@ -76,5 +76,7 @@ def _status(sha256: str, state: StoreState, current: str, factory: bool) -> tupl
     if sha256 == state.previous:
         return "previous", ""
     if sha256 == state.current:
-        return "damaged", "passed over: damaged, or unsigned where that is not allowed"
+        if origin.kind == "unsigned":
+            return "staged", "passed over: unsigned, and this is no device for development"
+        return "damaged", "passed over: damaged"
     return ("factory" if factory else "staged"), ""

@@ -93,6 +93,8 @@ class Retreat:
             state = transitions.withdrawn(state, reason, now)
         else:
             named = after.sha256 if after else ""
+            if state.candidate is not None and state.candidate.sha256 == named:  # it is next in the chain anyway
+                state = transitions.withdrawn(state, f"runs in the place of {head.manifest.version}", now)
             pin = not (bar and named in self._holdings.factory)
             state = transitions.rolled_back(state, head.id, named, pin, reason, now)
         return transitions.quarantined(state, head.id, reason, now, passing) if bar else state

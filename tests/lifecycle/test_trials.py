@@ -285,7 +285,7 @@ def test_unsigned_bundles_run_only_where_development_is_allowed(device: Device) 
     with pytest.raises(Refused, match="unsigned"):
         quiet.try_out(model)
     entry = next(entry for entry in quiet.list() if entry.sha256 == model.sha256)
-    assert entry.status == "damaged" and "unsigned" in entry.reason and entry.origin.kind == "unsigned"
+    assert entry.status == "staged" and "unsigned" in entry.reason and entry.origin.kind == "unsigned"
 
 
 def test_nobody_can_say_that_a_bundle_is_the_factorys(device: Device) -> None:
@@ -410,3 +410,25 @@ def test_a_state_that_can_not_be_read_is_not_written_over(device: Device) -> Non
     store.note_start()
     assert not store.degraded and not store.problems and device.running() == "1.1.0"
     assert {entry.sha256 for entry in store.list() if entry.status == "quarantined"} == {bad.sha256}
+
+
+def test_a_candidate_that_is_next_in_the_chain_is_none_once_it_runs(tmp_path: Path) -> None:
+    """The factory's model in its shadow run: when the current one goes, it runs, and the next rollback is about it."""
+    device = Device(tmp_path)
+    current = device.deploy(1)
+    store = device.store()
+    factory = next(entry for entry in store.list() if entry.factory)
+    store.shadow(ModelId(factory.name, factory.version, factory.sha256))
+    store.rollback("answered NaN", running=current.sha256)
+    assert device.running() == "1.0.0"
+    assert device.store().candidate is None
+
+
+def test_an_unsigned_bundle_that_is_passed_over_is_not_called_damaged(tmp_path: Path) -> None:
+    device = Device(tmp_path)
+    bench = device.store(allow_unsigned=True)
+    model = bench.install(device.bundle("1.5.0"), UNSIGNED)
+    bench.try_out(model)
+    bench.commit(model.sha256)
+    (entry,) = [entry for entry in device.store().list() if entry.version == "1.5.0"]
+    assert entry.status == "staged" and "unsigned" in entry.reason
