@@ -23,6 +23,7 @@ from edge_runtime.telemetry.messages import MAX_SNAPSHOT_BYTES
 
 if TYPE_CHECKING:
     from edge_runtime.daemon.run import Daemon
+    from edge_runtime.daemon.station import Station
 
 SNAPSHOT_SIDE_PX = 1280
 MAX_JPEG_BYTES = MAX_SNAPSHOT_BYTES * 7 // 10
@@ -49,11 +50,7 @@ class Desk:
 
     def snapshot(self, camera: str) -> Picture:
         """The newest picture of a camera, scaled to SNAPSHOT_SIDE_PX at most."""
-        daemon = self._running()
-        station = daemon.roster.stations.get(camera)
-        if station is None:
-            known = ", ".join(daemon.roster.stations) or "none"
-            raise Refused(f"there is no camera {camera!r}; {known} would be")
+        station = self._station(camera)
         if station.outcome is None or station.last_frame_at is None or station.age_s > station.lost_s:
             raise TryAgain(f"camera {camera} has no picture now", "Ask again when it is back")
         pixels, jpeg = encode_bounded(station.outcome.frame.pixels, MAX_JPEG_BYTES)
@@ -67,9 +64,8 @@ class Desk:
 
     def feedback(self, camera: str, slot: str, state: State) -> State:
         """A label for the guard. Raises Refused for a slot that is not there, or that the model does not answer now."""
-        daemon = self._running()
-        station = daemon.roster.stations.get(camera)
-        outcome = station.outcome if station is not None and station.age_s <= station.lost_s else None
+        daemon, station = self._running(), self._station(camera)
+        outcome = station.outcome if station.age_s <= station.lost_s else None
         reading = next((r for r in outcome.readings if r.slot == slot), None) if outcome is not None else None
         if outcome is None or reading is None or reading.state not in ANSWERS:
             raise Refused(
@@ -104,6 +100,12 @@ class Desk:
     def release(self, sha256: str) -> Job:
         """Lift a quarantine."""
         return self._errands.send(Errand(self._place, "release", sha256=sha256))
+
+    def _station(self, camera: str) -> Station:
+        stations = self._running().roster.stations
+        if camera not in stations:
+            raise Refused(f"there is no camera {camera!r}; {', '.join(stations) or 'none'} would be")
+        return stations[camera]
 
     def _running(self) -> Daemon:
         if self._daemon is None:

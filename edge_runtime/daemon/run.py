@@ -144,7 +144,7 @@ class Daemon:
 
     def report(self, kind: str, was: str, now: str, detail: dict[str, str | float], camera: str = "") -> None:
         """Tell an event of the device itself."""
-        log.info("%s: %s -> %s %s", kind, was or "-", now, detail)
+        log.info("%s: %s -> %s (%s)", kind, was or "-", now, ", ".join(f"{key} {detail[key]}" for key in detail))
         at = time.time()
         text = "\x1f".join((kind, camera, f"{at:.6f}", was, now))
         name = hashlib.blake2b(text.encode(), digest_size=10).hexdigest()
