@@ -10,7 +10,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args, get_type_hints
 
 import msgspec
 import numpy as np
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from edge_runtime.camera.still import decode_still
 from edge_runtime.decoder import Decoder, Share
-from edge_runtime.errors import Refused, Unavailable
+from edge_runtime.errors import BadConfig, Refused, Unavailable
 from edge_runtime.inference.detect.golden import check_detect_golden, golden_of
 from edge_runtime.inference.detect.session import DetectSession
 from edge_runtime.inference.session import open_session
@@ -92,19 +92,25 @@ class PreparedDetector:
 
 
 def read_description(path: Path) -> Description:
-    """Raises Unavailable if the file can not be read, Refused if it is no description."""
+    """Raises Unavailable if the file can not be read, BadConfig if it is no description."""
     try:
         described = msgspec.toml.decode(path.read_bytes(), type=Description)
     except OSError as fault:
         raise Unavailable(f"{path} can not be read: {fault.strerror}", "Name a detector description") from None
     except (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError) as fault:
-        raise Refused(f"{path} is not a detector description: {fault}", _MEND) from None
+        raise BadConfig(f"{path} is not a detector description: {_plainly(fault)}", _MEND) from None
     mean, std = described.input.mean, described.input.std
     if not all(map(math.isfinite, (*mean, *std))) or min(std) <= 0.0:
-        raise Refused(
+        raise BadConfig(
             f"{path}: input.mean is {mean} and input.std {std}; numbers were expected, those of std above zero", _MEND
         )
     return described
+
+
+def _plainly(fault: Exception) -> str:
+    """The decoder names a wrong word, not those that it knows."""
+    families = ", ".join(get_args(get_type_hints(Decoder)["family"]))
+    return f"{fault}; families are {families}" if "decoder.family" in str(fault) else str(fault)
 
 
 def manifest_of(described: Description, created: str, runtime: tuple[str, str]) -> Manifest:

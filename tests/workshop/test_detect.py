@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from edge_runtime.errors import ModelFault, Refused, Unavailable
+from edge_runtime.errors import BadConfig, ModelFault, Refused, Unavailable
 from edge_runtime.layout import write_layout
 from edge_runtime.records import CanvasSpec, Slot
 from edge_runtime.workshop.detect import prepare_detector, read_description, sample_canvases
@@ -38,10 +38,17 @@ def test_a_detector_that_does_not_fit_is_a_model_fault() -> None:
 def test_what_is_no_description_is_refused(tmp_path: Path, text: str) -> None:
     path = tmp_path / "detector.toml"
     path.write_text(text)
-    with pytest.raises(Refused, match="not a detector description"):
+    with pytest.raises(BadConfig, match="not a detector description"):
         read_description(path)
     with pytest.raises(Unavailable):
         read_description(tmp_path / "absent.toml")
+
+
+def test_a_family_that_is_none_is_told_with_those_that_are(tmp_path: Path) -> None:
+    path = tmp_path / "detector.toml"
+    path.write_text((DESCRIPTIONS / "yolox-nano.toml").read_text().replace('family = "yolox"', 'family = "yolov12"'))
+    with pytest.raises(BadConfig, match=r"yolov12.*families are yolox, .*fastestdet"):
+        read_description(path)
 
 
 def test_samples_are_photographs_or_a_cameras_frames(tmp_path: Path) -> None:
