@@ -63,12 +63,13 @@ def read_field(folder: Path) -> tuple[ShelfPictures, ...]:
 
 
 def dataset_digest(folders: tuple[Path, ...]) -> str:
-    """sha256 over names and bytes of every truth table and layout, and over the names and sizes of the frames."""
+    """sha256 over the names and bytes of every file: truth tables, layouts, references and frames."""
     digest = hashlib.sha256()
     for folder in folders:
         for path in sorted(folder.rglob("*")):
             if path.is_file():
-                body = path.read_bytes() if path.suffix in (".csv", ".json") else str(path.stat().st_size).encode()
+                with path.open("rb") as file:
+                    body = hashlib.file_digest(file, "sha256").digest()
                 digest.update(str(path.relative_to(folder)).encode() + b"\0" + body)
     return digest.hexdigest()
 

@@ -56,6 +56,15 @@ def test_joined_sets_keep_each_slot_with_its_reference(crops: CropSet) -> None:
     assert np.array_equal(twice.reference_of(rows), crops.reference_of(np.arange(len(crops))))
 
 
+def test_the_digest_sees_a_changed_pixel(tmp_path: Path) -> None:
+    frames = tmp_path / "shelves" / "shelf00" / "frames"
+    frames.mkdir(parents=True)
+    (frames / "a.jpg").write_bytes(b"one picture")
+    before = dataset_digest((tmp_path,))
+    (frames / "a.jpg").write_bytes(b"two picture")
+    assert dataset_digest((tmp_path,)) != before
+
+
 def test_the_digest_sees_a_changed_truth(dataset: Path, tmp_path: Path) -> None:
     before = dataset_digest((dataset,))
     copy = tmp_path / "set" / "shelves" / "shelf00"

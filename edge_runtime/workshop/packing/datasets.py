@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import tempfile
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_runtime import normalize
 from edge_runtime.manifest import InputSpec
 from edge_runtime.records import CropSpec
+from edge_runtime.workshop import cutting
 from edge_runtime.workshop.crops import CropSet, join_crops
 from edge_runtime.workshop.cutting import cut_dataset, load_dataset
 from edge_runtime.workshop.field import dataset_digest
@@ -36,5 +39,10 @@ def sample_crops(path: Path, spec: InputSpec) -> tuple[NDArray[np.uint8], NDArra
 
 
 def _key(dataset: Path, spec: CropSpec) -> str:
+    """What was cut, how, and by which code: crops of another normalizer are other crops."""
     width, height = spec.size
-    return f"{dataset.resolve().name}-{dataset_digest((dataset,))[:12]}-{width}x{height}-{spec.margin:g}"
+    cut_by = hashlib.sha256()
+    for path in (*sorted(Path(normalize.__file__).parent.glob("*.py")), Path(cutting.__file__)):
+        cut_by.update(path.read_bytes())
+    held = f"{dataset_digest((dataset,))[:12]}-{cut_by.hexdigest()[:8]}"
+    return f"{dataset.resolve().name}-{held}-{width}x{height}-{spec.margin:g}"
