@@ -1,0 +1,1 @@
+"""Benches of a whole fleet: brokers in a cluster, virtual devices, rollouts."""
