@@ -13,6 +13,8 @@ from edge_runtime.config.secrets import shown_url
 
 CREDENTIAL = "credential:"
 CAMERA_SCHEMES = ("rtsp", "rtsps", "http", "https", "file")
+MOST_URLS = 16
+MOST_GROUPS = 16
 _PORTS = {"mqtt": 1883, "mqtts": 8883}
 
 
@@ -146,6 +148,32 @@ def broker_url_kind(value: object, base: Path, environment: Environment) -> obje
         raise Mismatch("mqtt://host:port or mqtts://host:port", mend, _masked(value))
     host = f"[{url.hostname}]" if ":" in url.hostname else url.hostname
     return f"{url.scheme}://{host}:{url.port or _PORTS[url.scheme]}"
+
+
+def broker_urls_kind(value: object, base: Path, environment: Environment) -> object:
+    """One URL, or a list of the nodes of one broker; a tuple either way."""
+    if not isinstance(value, list):
+        return (broker_url_kind(value, base, environment),)
+    urls = tuple(str(broker_url_kind(one, base, environment)) for one in value)
+    mend = 'Write for example ["mqtts://a.example.com", "mqtts://b.example.com"]'
+    if not 1 <= len(urls) <= MOST_URLS or len(set(urls)) < len(urls):
+        raise Mismatch(f"1 to {MOST_URLS} different broker URLs", mend)
+    if len({url.partition(":")[0] for url in urls}) > 1:
+        raise Mismatch("mqtt:// or mqtts:// in all of them", mend, "both mqtt:// and mqtts://")
+    return urls
+
+
+def groups_kind(value: object, base: Path, environment: Environment) -> object:
+    """A list of names, each of which may stand in a topic."""
+    mend = 'Write for example groups = ["canary"]'
+    expected = f"a list of at most {MOST_GROUPS} different names"
+    if not isinstance(value, list) or len(value) > MOST_GROUPS:
+        raise Mismatch(expected, mend)
+    accept = name_kind("canary")
+    names = tuple(str(accept(one, base, environment)) for one in value)
+    if len(set(names)) < len(names):
+        raise Mismatch(expected, mend)
+    return names
 
 
 def repository_kind(value: object, base: Path, environment: Environment) -> object:

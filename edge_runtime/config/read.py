@@ -73,6 +73,9 @@ def check_files(config: DeviceConfig) -> tuple[str, ...]:
         secrets += [
             (f"mqtt: {key}", getattr(config.mqtt, key)) for key in ("password_file", "ca_file", "cert_file", "key_file")
         ]
+    if config.mqtt is not None and config.mqtt.command_keys is not None:
+        mend = "Copy the file that `edge-runtime fleet enrol` made there; every command is refused until then"
+        named.append(("mqtt: command_keys", config.mqtt.command_keys, mend))
     if config.model.root is not None:
         named.append(
             ("model: root", config.model.root, "Copy the root.json of the repository's first `repo init` there")
@@ -113,13 +116,14 @@ class _Reader:
         if self.faults:
             return None
         one = {name: values[0] for name, values in read.items() if values}
+        mqtt = one.get("mqtt")
         storage = {"state_dir": self._environment.state_dir or self._path.parent / "state"} | one.get("storage", {})
         return DeviceConfig(
             path=self._path,
             **one["device"],
             cameras=tuple(CameraConfig(**camera) for camera in read["camera"]),
             model=ModelConfig(**one.get("model", {})),
-            mqtt=MqttConfig(**one["mqtt"]) if "mqtt" in one else None,
+            mqtt=MqttConfig(urls=mqtt.pop("url"), **mqtt) if mqtt else None,
             telemetry=TelemetryConfig(**one.get("telemetry", {})),
             storage=StorageConfig(**storage),
             view=ViewConfig(**one.get("view", {})),
@@ -172,21 +176,24 @@ class _Reader:
             if "credentials_file" in camera and "://" in source and "@" in source.split("://")[1].split("/")[0]:
                 mend = "Take them out of the source"
                 self._fault("camera", index, "source", "credentials here and in credentials_file", "one of both", mend)
-        self._mqtt_faults(read["mqtt"])
+        self._mqtt_faults(read["mqtt"], table["model"] if isinstance(table.get("model"), dict) else {})
         for model in read["model"]:
             self._together("model", model, (("repository", "root"), ("root", "repository")))
             if model.get("auto_update") and "repository" not in model:
                 mend = "Add repository = ... and root = ..., or take auto_update out"
                 self._fault("model", 0, "auto_update", "auto_update without a repository", "a repository", mend)
 
-    def _mqtt_faults(self, sections: tuple[dict[str, Any], ...]) -> None:
+    def _mqtt_faults(self, sections: tuple[dict[str, Any], ...], model: Mapping[str, Any]) -> None:
         for mqtt in sections:
             pairs = (("cert_file", "key_file"), ("key_file", "cert_file"), ("password_file", "username"))
             self._together("mqtt", mqtt, pairs)
-            url = str(mqtt.get("url", ""))
+            url = str(mqtt.get("url", ("",))[0])
             for key in ("ca_file", "cert_file"):
                 if key in mqtt and url.startswith("mqtt:"):
                     self._fault("mqtt", 0, key, f"{key} with mqtt://", "mqtts://", 'Write url = "mqtts://..."')
+            if mqtt.get("commands") == "signed" and "command_keys" not in mqtt and "repository" not in model:
+                mend = "Add command_keys = ... (the file that `edge-runtime fleet enrol` made), or [model] repository"
+                self._fault("mqtt", 0, "commands", "signed commands, and no keys", "whose signatures count", mend)
 
     def _together(self, section: str, found: dict[str, Any], pairs: tuple[tuple[str, str], ...]) -> None:
         """Keys that mean nothing without another. One that is there and wrong is told already."""

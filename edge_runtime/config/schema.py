@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 from edge_runtime.config.kinds import (
     Kind,
-    broker_url_kind,
+    broker_urls_kind,
     camera_source_kind,
     choice_kind,
     flag_kind,
+    groups_kind,
     loopback_kind,
     name_kind,
     number_kind,
@@ -32,7 +33,9 @@ class Section:
 
 
 SECTIONS: Mapping[str, Section] = {
-    "device": Section({"id": name_kind("shelf-cam-1"), "site": name_kind("store-001")}, ("id", "site")),
+    "device": Section(
+        {"id": name_kind("shelf-cam-1"), "site": name_kind("store-001"), "groups": groups_kind}, ("id", "site")
+    ),
     "camera": Section(
         {
             "name": name_kind("aisle-1"),
@@ -59,14 +62,19 @@ SECTIONS: Mapping[str, Section] = {
     ),
     "mqtt": Section(
         {
-            "url": broker_url_kind,
+            "url": broker_urls_kind,
             "username": text_kind("shelf-cam-1"),
             "password_file": path_kind("credential:mqtt-password"),
             "ca_file": path_kind("/etc/ssl/certs/ca-certificates.crt"),
             "cert_file": path_kind("/etc/edge-runtime/device.crt"),
             "key_file": path_kind("credential:mqtt-key"),
             "keepalive_s": whole_kind(5, 3600, 30),
-            "commands": choice_kind("off", "unsigned"),
+            "commands": choice_kind("off", "signed", "unsigned"),
+            "command_keys": path_kind("command-keys.json"),
+            "receipts": choice_kind("echo", "collector", "broker"),
+            "snapshots": choice_kind("off", "slots", "faces-blurred", "whole"),
+            "home_assistant": flag_kind,
+            "protocol": choice_kind("auto", "3.1.1", "5"),
         },
         ("url",),
     ),

@@ -9,6 +9,7 @@ _TEMPLATE = """\
 [device]
 id = "{device}"            # unique within the site; appears in every topic
 site = "{site}"
+#groups = ["canary"]            # groups whose commands and rollouts are for this device too
 
 [[camera]]                      # once for each camera
 name = "{camera}"
@@ -30,14 +31,19 @@ name = "shelf-occupancy"
 
 # Without [mqtt] the device works alone: states are in `edge-runtime status` and on the local page.
 #[mqtt]
-#url = "mqtts://broker.example.com"
+#url = "mqtts://broker.example.com"   # or a list: the nodes of one broker
 #username = "{device}"
 #password_file = "credential:mqtt-password"   # secrets are never written into this file
 #ca_file = "/etc/ssl/certs/ca-certificates.crt"
 #cert_file = "/etc/edge-runtime/device.crt"   # client certificate, together with key_file
 #key_file = "credential:mqtt-key"
 #keepalive_s = 30
-#commands = "off"               # or "unsigned": whoever may publish to this broker commands this device
+#commands = "off"               # or "signed"; or "unsigned": whoever may publish to this broker commands this device
+#command_keys = "command-keys.json"   # whose signatures count; made by `edge-runtime fleet enrol`
+#receipts = "echo"              # an event is delivered once it came back; "collector": once that says so; "broker": at its word
+#snapshots = "slots"            # of a picture that a command asks for: "off", "slots", "faces-blurred" or "whole"
+#home_assistant = false         # true: announce the device there (MQTT discovery)
+#protocol = "auto"              # MQTT 5, or 3.1.1 where that is refused; or "5", "3.1.1"
 
 [telemetry]
 #interval_s = 120               # figures

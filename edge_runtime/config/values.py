@@ -43,8 +43,8 @@ class ModelConfig:
 class MqttConfig:
     """The broker, and how the device shows who it is."""
 
-    url: str
-    """`mqtt://host[:1883]` or `mqtts://host[:8883]`, never with credentials."""
+    urls: tuple[str, ...]
+    """`mqtt://host[:1883]` or `mqtts://host[:8883]`, never with credentials; one or more, the nodes of one broker."""
     username: str | None = None
     password_file: Path | None = None
     ca_file: Path | None = None
@@ -52,7 +52,25 @@ class MqttConfig:
     key_file: Path | None = None
     keepalive_s: int = 30
     commands: str = "off"
-    """`off`, or `unsigned`: whoever may publish to the broker commands this device (closed networks only)."""
+    """`off`; `signed`: by one of the command keys; or `unsigned`: whoever may publish to the broker commands this device
+    (closed networks only)."""
+    command_keys: Path | None = None
+    """The file of `fleet enrol` that says whose signatures count; without it the signed model repository says so."""
+    receipts: str = "echo"
+    """What proves that an event was delivered: `echo` (it came back through the broker), `collector` (an `ack` of whoever
+    keeps it) or `broker` (its acknowledgement alone, which a broker also gives for what it drops)."""
+    snapshots: str = "slots"
+    """What of a picture may leave the device, on a command: `off`, `slots` (slots that are not blocked; all else is
+    grey), `faces-blurred`, or `whole`."""
+    home_assistant: bool = False
+    """Whether the device announces itself to Home Assistant (MQTT discovery)."""
+    protocol: str = "auto"
+    """`auto` (MQTT 5, or 3.1.1 where that is refused), `5` or `3.1.1`."""
+
+    @property
+    def url(self) -> str:
+        """The first of `urls`."""
+        return self.urls[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,3 +108,5 @@ class DeviceConfig:
     telemetry: TelemetryConfig
     storage: StorageConfig
     view: ViewConfig
+    groups: tuple[str, ...] = ()
+    """Names of the groups whose commands and rollouts are for this device too."""

@@ -62,7 +62,7 @@ def test_a_broker_that_answers() -> None:
     with socket.socket() as broker:
         broker.bind(("127.0.0.1", 0))
         broker.listen()
-        found = checks.broker(MqttConfig(f"mqtt://127.0.0.1:{broker.getsockname()[1]}"))
+        found = checks.broker(MqttConfig((f"mqtt://127.0.0.1:{broker.getsockname()[1]}",)))
     assert found.verdict == "ok"
     assert checks.broker(None).verdict == "ok"
 

@@ -180,6 +180,47 @@ def test_a_broker_url_gets_its_port() -> None:
         assert config.mqtt is not None and config.mqtt.url == full
 
 
+def test_a_broker_may_have_several_nodes() -> None:
+    text = GOOD + '[mqtt]\nurl = ["mqtts://a", "mqtts://b:9999"]'
+    config = decode_config(text, HERE, Environment())
+    assert config.mqtt is not None and config.mqtt.urls == ("mqtts://a:8883", "mqtts://b:9999")
+    assert config.mqtt.url == "mqtts://a:8883"
+
+
+@pytest.mark.parametrize(
+    "urls", ["[]", '["mqtt://a", "mqtt://a:1883"]', '["mqtt://a", "mqtts://b"]', '["mqtt://a", 3]', '[["mqtt://a"]]']
+)
+def test_nodes_that_are_no_broker_are_refused(urls: str) -> None:
+    (fault,) = faults_of(f"{GOOD}[mqtt]\nurl = {urls}")
+    assert "[mqtt] url" in fault
+
+
+def test_what_a_device_says_and_obeys_has_safe_defaults() -> None:
+    mqtt = decode_config(GOOD + '[mqtt]\nurl = "mqtt://h"', HERE, Environment()).mqtt
+    assert mqtt is not None
+    assert (mqtt.commands, mqtt.receipts, mqtt.snapshots) == ("off", "echo", "slots")
+    assert (mqtt.command_keys, mqtt.home_assistant, mqtt.protocol) == (None, False, "auto")
+
+
+def test_signed_commands_need_somebody_whose_signature_counts(tmp_path: Path) -> None:
+    signed = '[mqtt]\nurl = "mqtt://h"\ncommands = "signed"\n'
+    (fault,) = faults_of(GOOD + signed)
+    assert fault.startswith("/site/device.toml:10: [mqtt] commands") and "fleet enrol" in fault
+    decode_config(GOOD + signed + '[model]\nrepository = "usb"\nroot = "root.json"', HERE, Environment())
+    config = decode_config(GOOD + signed + 'command_keys = "keys.json"', tmp_path / "device.toml", Environment())
+    assert config.mqtt is not None and config.mqtt.command_keys == tmp_path / "keys.json"
+    assert any("mqtt: command_keys" in fault and "every command is refused" in fault for fault in check_files(config))
+
+
+def test_groups_are_names_that_may_stand_in_a_topic() -> None:
+    text = GOOD.replace('site = "s1"', 'site = "s1"\ngroups = ["canary", "lyon"]')
+    assert decode_config(text, HERE, Environment()).groups == ("canary", "lyon")
+    assert decode_config(GOOD, HERE, Environment()).groups == ()
+    for wrong in ('"canary"', '["a b"]', '["a", "a"]', '["_all"]', "[3]", str([f"g{n}" for n in range(17)])):
+        (fault,) = faults_of(GOOD.replace('site = "s1"', f'site = "s1"\ngroups = {wrong}'))
+        assert "[device] groups" in fault
+
+
 def test_a_file_that_is_not_there_a_folder_and_a_picture_end_in_bad_config(tmp_path: Path) -> None:
     picture = tmp_path / "picture.toml"
     picture.write_bytes(b"\xff\xd8\xff\xe0" * 100)
