@@ -16,9 +16,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from edge_runtime.cli.operator import Operator
 from edge_runtime.cli.stage import DEVICE, SITE, Stage, StagePlan
 from edge_runtime.cli.upgrade import UpgradePlan, carry_out
+from edge_runtime.fleet.operator.one_device import Operator
 
 WARM_FRAMES = 30
 

@@ -96,9 +96,9 @@ def _plan(args: argparse.Namespace) -> StagePlan:
 
 def _upgrade(stage: Stage, args: argparse.Namespace) -> dict[str, object]:
     """Bring the newer model in, and say how it went."""
-    from edge_runtime.cli.operator import Operator
     from edge_runtime.cli.stage import DEVICE, SITE
     from edge_runtime.cli.upgrade import UpgradePlan, carry_out
+    from edge_runtime.fleet.operator.one_device import Operator
 
     while not any(camera.get("slots") for camera in stage.status().get("cameras", ())):
         stage.check()

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from edge_runtime.errors import Unavailable
 
 if TYPE_CHECKING:
-    from edge_runtime.cli.operator import Operator
     from edge_runtime.cli.stage import Stage
+    from edge_runtime.fleet.operator.one_device import Operator
     from edge_runtime.telemetry.messages import EventMessage
 
 SHADOW_S, TRIAL_S, TRIAL_FRAMES = 4.0, 4.0, 6
