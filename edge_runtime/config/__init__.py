@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from edge_runtime.config.environment import Environment, read_environment
 from edge_runtime.config.faults import Fault
+from edge_runtime.config.overrides import apply_overrides, check_override
 from edge_runtime.config.read import check_files, decode_config, read_config
 from edge_runtime.config.secrets import authorized_source, read_secret, shown_url
 from edge_runtime.config.template import config_template
@@ -27,8 +28,10 @@ __all__ = [
     "StorageConfig",
     "TelemetryConfig",
     "ViewConfig",
+    "apply_overrides",
     "authorized_source",
     "check_files",
+    "check_override",
     "config_template",
     "decode_config",
     "read_config",

@@ -121,6 +121,7 @@ class _Reader:
         return DeviceConfig(
             path=self._path,
             **one["device"],
+            log_level=one.get("log", {}).get("level", "info"),
             cameras=tuple(CameraConfig(**camera) for camera in read["camera"]),
             model=ModelConfig(**one.get("model", {})),
             mqtt=MqttConfig(urls=mqtt.pop("url"), **mqtt) if mqtt else None,

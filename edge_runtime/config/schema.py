@@ -87,4 +87,5 @@ SECTIONS: Mapping[str, Section] = {
         }
     ),
     "view": Section({"enabled": flag_kind, "host": loopback_kind, "port": whole_kind(0, 65535, 8780)}),
+    "log": Section({"level": choice_kind("debug", "info", "warning", "error")}),
 }

@@ -58,6 +58,9 @@ name = "shelf-occupancy"
 #enabled = true                 # the local page
 #host = "127.0.0.1"             # stays on this device; the page shows pictures of the store
 #port = 8780
+
+[log]
+#level = "info"                 # or "debug", "warning", "error"
 """
 
 

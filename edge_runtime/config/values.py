@@ -110,3 +110,4 @@ class DeviceConfig:
     view: ViewConfig
     groups: tuple[str, ...] = ()
     """Names of the groups whose commands and rollouts are for this device too."""
+    log_level: str = "info"
