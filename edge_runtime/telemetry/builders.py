@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import platform
+import time
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,10 +13,13 @@ from typing import TypedDict
 import msgspec
 
 from edge_runtime import __version__
-from edge_runtime.records import Event, Layout, ModelId, Outcome, SlotStatus, Unusable
+from edge_runtime.records import Event, Layout, ModelId, Outcome, SlotStatus, State, Unusable
 from edge_runtime.telemetry import messages as m
 from edge_runtime.telemetry.spool import SpoolCounts
 from edge_runtime.telemetry.topics import Topics
+
+LAST_SECOND = 253_402_300_800.0
+"""Where year 9999 ends."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +48,9 @@ class ModelHealth:
     candidate_phase: str = ""
     agreement: float | None = None
     """Of the two, over the slots that both answered."""
+    rollbacks: int = 0
+    """Models that were taken back and are kept out."""
+    last_rollback: m.Rollback | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +70,7 @@ class HeadFields(TypedDict):
     device: str
     session: int
     at: float
+    time: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +81,22 @@ class Stamp:
     session: int
 
     def head(self, at: float) -> HeadFields:
-        return {"site": self.topics.site, "device": self.topics.device, "session": self.session, "at": rounded(at, 3)}
+        """The fields that all messages carry; `at`: seconds since 1970."""
+        return {
+            "site": self.topics.site,
+            "device": self.topics.device,
+            "session": self.session,
+            "at": rounded(at, 3),
+            "time": for_people(at),
+        }
+
+
+def for_people(at: float) -> str:
+    """`2026-11-23T16:07:28Z`; empty for what is no date."""
+    if not 0 <= at < LAST_SECOND:  # false for what is not finite
+        return ""
+    moment = time.gmtime(at)
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", moment)
 
 
 def rounded(value: float, digits: int) -> float:
@@ -124,12 +147,29 @@ def spool_status(counts: SpoolCounts) -> m.SpoolStatus:
     return m.SpoolStatus(counts.events, counts.telemetry, counts.bytes, dict(counts.dropped), clipped(counts.degraded))
 
 
-def status(stamp: Stamp, at: float, seq: int, health: Health, uptime_s: float, counts: SpoolCounts) -> m.Status:
-    """How the device is now."""
-    cameras = {
-        name: m.CameraStatus(c.state, clipped(c.reason), measured(c.last_frame_at, 3))
-        for name, c in health.cameras.items()
-    }
+def camera_status(health: CameraHealth, figures: m.CameraFigures | None) -> m.CameraStatus:
+    """`figures`: of the newest interval that is over."""
+    return m.CameraStatus(
+        health.state,
+        clipped(health.reason),
+        measured(health.last_frame_at, 3),
+        figures.estimated_accuracy if figures else None,
+        figures.unknown_share if figures else None,
+        figures.ms["total"][1] if figures and "total" in figures.ms else None,
+    )
+
+
+def status(
+    stamp: Stamp,
+    at: float,
+    seq: int,
+    health: Health,
+    uptime_s: float,
+    counts: SpoolCounts,
+    figures: Mapping[str, m.CameraFigures] | None = None,
+) -> m.Status:
+    """How the device is now; `figures` by camera."""
+    cameras = {name: camera_status(c, (figures or {}).get(name)) for name, c in health.cameras.items()}
     model, models = None, health.models
     if health.model is not None:
         model = m.ModelRef(
@@ -150,6 +190,8 @@ def status(stamp: Stamp, at: float, seq: int, health: Health, uptime_s: float, c
         candidate=candidate,
         cameras=cameras,
         spool=spool_status(counts),
+        rollbacks=models.rollbacks,
+        last_rollback=models.last_rollback,
     )
 
 
@@ -175,12 +217,22 @@ def shelf(stamp: Stamp, seq: int, outcome: Outcome) -> m.Shelf:
         reason=unusable.reason.value if unusable else "",
         model=model_name(outcome.scores.model) if outcome.scores else "",
         counts=state_counts(outcome.statuses),
+        not_stocked=not_stocked(outcome.statuses),
         slots=tuple(_slot_line(s) for s in outcome.statuses),
     )
 
 
 def state_counts(statuses: tuple[SlotStatus, ...]) -> dict[str, int]:
     return dict(sorted(Counter(s.state.value for s in statuses).items()))
+
+
+def not_stocked(statuses: tuple[SlotStatus, ...]) -> dict[State, tuple[str, ...]]:
+    """Slot ids by state, in the order of the layout."""
+    found: dict[State, list[str]] = {}
+    for status in statuses:
+        if status.state is not State.STOCKED:
+            found.setdefault(status.state, []).append(status.slot)
+    return {state: tuple(slots) for state, slots in found.items()}
 
 
 def event(stamp: Stamp, seq: int, happened: Event, model: ModelId | None = None, sku: str = "") -> m.EventMessage:

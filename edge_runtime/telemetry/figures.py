@@ -6,7 +6,7 @@ import math
 from collections import Counter, defaultdict, deque
 from collections.abc import Iterable
 
-from edge_runtime.records import ANSWERS, Outcome, RegistrationStatus, View
+from edge_runtime.records import ANSWERS, Outcome, RegistrationStatus, State, View
 from edge_runtime.telemetry.builders import CameraHealth, measured, state_counts
 from edge_runtime.telemetry.messages import CameraFigures
 
@@ -52,6 +52,7 @@ class CameraWindow:
 
     def _reset(self) -> None:
         self._frames = self._usable = self._light_applied = 0
+        self._slots = self._silent = 0
         self._unusable: Counter[str] = Counter()
         self._registration: Counter[str] = Counter()
         self._light: Counter[str] = Counter()
@@ -66,6 +67,7 @@ class CameraWindow:
         for stage, ms in outcome.ms.items():
             self._ms[stage].take(ms)
         self._ms["decode"].take(outcome.frame.decode_ms)
+        self._count_slots(outcome)
         self._registration[view.registration.status.value] += 1
         self._registration["moved"] += view.registration.moved
         if view.registration.status is RegistrationStatus.OK:
@@ -92,6 +94,19 @@ class CameraWindow:
             if reading.state in _ANSWER_STATES:
                 series["confidence"].take(reading.confidence)
 
+    def _count_slots(self, outcome: Outcome) -> None:
+        """A frame without readings leaves every slot without an answer."""
+        self._slots += len(outcome.readings) or len(outcome.statuses)
+        if outcome.readings:
+            self._silent += sum(reading.state is State.UNKNOWN for reading in outcome.readings)
+        else:
+            self._silent += len(outcome.statuses)
+
+    @property
+    def empty(self) -> bool:
+        """Whether there was no frame since the last `take`."""
+        return not self._frames
+
     def take(self, health: CameraHealth | None) -> CameraFigures:
         """The figures since the last call."""
         series = self._series
@@ -103,7 +118,8 @@ class CameraWindow:
             unusable=dict(sorted(self._unusable.items())),
             ms={stage: values.mean_and_p95(2) for stage, values in sorted(self._ms.items())},
             states=state_counts(self._last.statuses) if self._last else {},
-            confidence=series["confidence"].mean(4),
+            estimated_accuracy=series["confidence"].mean(4),
+            unknown_share=round(self._silent / self._slots, 4) if self._slots else None,
             registration={status: n for status, n in sorted(self._registration.items()) if n},
             residual_px=series["residual_px"].median(3),
             inliers=None if inliers is None else int(inliers),

@@ -1,13 +1,17 @@
 """What a device says over MQTT: frozen records, JSON in UTF-8, described for readers in docs/asyncapi.yaml.
 
-Every message names its schema (`edge/<kind>/<version>`), its device, the session (one start of the daemon) and a time
-in seconds since 1970. `seq` counts up within a session: it orders messages where clocks can not. A field that holds
-its default is left out. Numbers are finite; what could not be measured is left out.
+Every message names its schema (`edge/<kind>/<version>`), its device, the session (one start of the daemon) and a time,
+twice: `at` for programs, `time` for people. `seq` counts up within a session: it orders messages where clocks can not.
+A field that holds its default is left out. Numbers are finite; what could not be measured is left out.
+
+Within a version, fields may be added and open words (reasons, kinds, details) may get new values; nothing is taken away,
+renamed or given another meaning, and a closed word (a Literal here, an enum) gets no new value. So a reader of version 1
+reads every later device of version 1: `decode` passes over fields that it does not know. What breaks that is version 2.
 """
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -22,10 +26,12 @@ MAX_STATE_BYTES = 524_288
 MAX_TELEMETRY_BYTES = 262_144
 MAX_SNAPSHOT_BYTES = 524_288
 """Of the encoded message: the picture in base64 is a third larger than the file."""
+MAX_ACK_IDS = 256
+MAX_ACK_BYTES = 16_384
 
 
-class Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """A value inside a message."""
+class Part(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A value inside a message. Unknown fields are not refused: a newer device may say more (`unknown_fields` finds them)."""
 
 
 class Head(Part, frozen=True, tag_field="schema", kw_only=True):
@@ -37,6 +43,8 @@ class Head(Part, frozen=True, tag_field="schema", kw_only=True):
     """Counts the starts of the daemon, or the time of this start: larger is later."""
     at: float
     """Seconds since 1970 by the device's clock, which may be wrong."""
+    time: str = ""
+    """The same for people: `2026-11-23T16:07:28Z`."""
 
 
 class ModelRef(Part, frozen=True):
@@ -92,6 +100,24 @@ class CameraStatus(Part, frozen=True):
     """`ok`, `unusable`, `stalled`, `lost` or `starting`."""
     reason: str = ""
     last_frame_at: float | None = None
+    estimated_accuracy: float | None = None
+    """Share of right answers, estimated without labels: the mean calibrated confidence of the answers. These three are of
+    the newest telemetry interval that is over, and of the model that runs; left out while there is none."""
+    unknown_share: float | None = None
+    """Of the slots in its frames: those without an answer that nothing stood in front of, frames that could not be used
+    included."""
+    p95_ms: float | None = None
+    """95th percentile of the whole frame path."""
+
+
+class Rollback(Part, frozen=True):
+    """The newest model that was taken back."""
+
+    name: str
+    version: str
+    sha256: str
+    at: float
+    reason: str = ""
 
 
 class SpoolStatus(Part, frozen=True):
@@ -117,6 +143,9 @@ class Status(Head, frozen=True, tag="edge/status/1", kw_only=True):
     candidate: CandidateRef | None = None
     cameras: dict[str, CameraStatus] = {}
     spool: SpoolStatus | None = None
+    rollbacks: int = 0
+    """Models that this device has taken back and keeps out: what failed here is not tried again by itself."""
+    last_rollback: Rollback | None = None
 
 
 class SlotLine(Part, frozen=True):
@@ -139,6 +168,9 @@ class Shelf(Head, frozen=True, tag="edge/shelf/1", kw_only=True):
     model: str = ""
     """`name-version`; empty in safe mode."""
     counts: dict[str, int] = {}
+    """Slots by state."""
+    not_stocked: dict[State, tuple[str, ...]] = {}
+    """Slots by state but for the stocked ones: what a person looks for."""
     slots: tuple[SlotLine, ...] = ()
 
 
@@ -170,8 +202,11 @@ class CameraFigures(Part, frozen=True):
     """Stage -> (mean, 95th percentile) in milliseconds."""
     states: dict[str, int] = {}
     """Slots by state at the end of the interval."""
-    confidence: float | None = None
-    """Mean over the answered slots of all frames."""
+    estimated_accuracy: float | None = None
+    """Share of right answers, estimated without labels: the mean calibrated confidence over the answers of all frames."""
+    unknown_share: float | None = None
+    """Of the slots in all frames: those without an answer that nothing stood in front of; a frame that could not be used
+    answers none."""
     registration: dict[str, int] = {}
     """Frames by status, and `moved`."""
     residual_px: float | None = None
@@ -204,7 +239,10 @@ class DriftLine(Part, frozen=True):
 
 
 class TelemetryMessage(Head, frozen=True, tag="edge/telemetry/1", kw_only=True):
-    """Figures over the last interval; may be dropped when the network is away for long."""
+    """Figures over the last interval; may be dropped when the network is away for long.
+
+    An interval ends early when the model changes: the figures are of one model.
+    """
 
     seq: int
     id: str
@@ -242,12 +280,39 @@ class Response(Head, frozen=True, tag="edge/resp/1", kw_only=True):
     result: dict[str, Scalar] = {}
 
 
-Message = Availability | Info | Status | Shelf | EventMessage | TelemetryMessage | Snapshot | Response
+class Reported(Head, frozen=True, tag="edge/reported/1", kw_only=True):
+    """Retained: what became of the desired state."""
 
-_LIMITS: dict[type[Head], int] = {
+    seq: int = 0
+    """Of the desired state that it speaks of; 0 if the device has none."""
+    state: Literal["none", "converging", "converged", "failed", "refused"]
+    reason: str = ""
+    """One word that programs read."""
+    detail: str = ""
+    model: ModelRef | None = None
+    """What runs now; left out in safe mode."""
+    config: dict[str, Scalar] = {}
+    """The settings that differ from device.toml because somebody asked for it."""
+
+
+class Ack(Part, frozen=True, tag_field="schema", tag="edge/ack/1", kw_only=True):
+    """From a collector to a device: it has stored these messages for good."""
+
+    ids: Annotated[tuple[Annotated[str, msgspec.Meta(max_length=160)], ...], msgspec.Meta(max_length=MAX_ACK_IDS)]
+    collector: Annotated[str, msgspec.Meta(max_length=64)] = ""
+    """Who has them."""
+    at: float = 0.0
+
+
+Said = Availability | Info | Status | Shelf | EventMessage | TelemetryMessage | Snapshot | Response | Reported
+"""What a device says."""
+Message = Said | Ack
+
+_LIMITS: dict[type[Part], int] = {
     EventMessage: MAX_EVENT_BYTES,
     TelemetryMessage: MAX_TELEMETRY_BYTES,
     Snapshot: MAX_SNAPSHOT_BYTES,
+    Ack: MAX_ACK_BYTES,
 }
 
 
@@ -262,7 +327,10 @@ def encode(message: Message) -> bytes:
 
 
 def decode(raw: bytes) -> Message:
-    """The message in `raw`, by its `schema`. Raises Refused if it is none of this version's."""
+    """The message in `raw`, by its `schema`; fields that this version does not know are passed over.
+
+    Raises Refused if it is no message of edge/v1.
+    """
     try:
         message: Message = msgspec.json.decode(raw, type=Message)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as fault:

@@ -91,6 +91,8 @@ class Telemetry:
         self._status_said = _Said()
         self._health = Health("starting")
         self._model: ModelId | None = None
+        self._figures: dict[str, m.CameraFigures] = {}
+        """Of the newest interval that is over, by camera, if the model that runs is the one that made them."""
         self._began_s = self._emitted_s = monotonic()
         self._cpu_s = time.process_time()
         self._seq = 0
@@ -98,8 +100,8 @@ class Telemetry:
     def observe(self, outcome: Outcome) -> None:
         """Send its events, its shelf if that changed, and count it."""
         camera = outcome.frame.camera
-        if outcome.scores is not None:
-            self._model = outcome.scores.model
+        if outcome.scores is not None and outcome.scores.model != self._model:
+            self._change_model(outcome.scores.model)
         self._windows[camera].observe(outcome)
         for event in outcome.events:
             self._send_event(event, next((s.sku for s in outcome.statuses if s.slot == event.slot), ""))
@@ -125,7 +127,7 @@ class Telemetry:
         if self._due(self._status_said, gist, 0.0):
             uptime_s = self._monotonic() - self._began_s
             spool = self._outlet.counts().spool
-            message = builders.status(self._stamp, self._wall(), self._next(), health, uptime_s, spool)
+            message = builders.status(self._stamp, self._wall(), self._next(), health, uptime_s, spool, self._figures)
             self._outlet.retain(self._stamp.topics.status, m.encode(message), first=True)
         self.tick()
 
@@ -139,14 +141,24 @@ class Telemetry:
     def tick(self) -> None:
         """Send the figures if the interval is over."""
         now_s = self._monotonic()
-        elapsed_s = now_s - self._emitted_s
-        if elapsed_s < self._settings.interval_s:
+        if now_s - self._emitted_s < self._settings.interval_s:
             return
-        self._emitted_s = now_s
-        message = self._figures(elapsed_s)
+        self._send_figures(now_s)
+
+    def _change_model(self, model: ModelId) -> None:
+        """Figures are of one model: the interval ends here."""
+        if self._model is not None and not all(window.empty for window in self._windows.values()):
+            self._send_figures(self._monotonic())
+        self._model = model
+        self._figures = {}
+
+    def _send_figures(self, now_s: float) -> None:
+        elapsed_s, self._emitted_s = now_s - self._emitted_s, now_s
+        message = self._take_figures(elapsed_s)
+        self._figures = message.cameras
         self._outlet.offer(Entry(message.id, Grade.TELEMETRY, self._stamp.topics.telemetry, m.encode(message)))
 
-    def _figures(self, elapsed_s: float) -> m.TelemetryMessage:
+    def _take_figures(self, elapsed_s: float) -> m.TelemetryMessage:
         cpu_s, self._cpu_s = self._cpu_s, time.process_time()
         seq = self._next()
         return m.TelemetryMessage(

@@ -20,7 +20,7 @@ from edge_runtime.telemetry import builders, messages
 from edge_runtime.telemetry.builders import CameraHealth, Health, Stamp
 from edge_runtime.telemetry.figures import CameraWindow, quantile
 from edge_runtime.telemetry.spool import SpoolCounts
-from edge_runtime.telemetry.topics import Topics, segment_fault
+from edge_runtime.telemetry.topics import Heard, Topics, command_root, read_topic, segment_fault
 from telemetry import outcomes
 from telemetry.asyncapi import check, document, message_of
 
@@ -183,6 +183,44 @@ def test_response() -> None:
     assert said(TOPICS.response("ping"), response)["result"] == {"version": "1"}
 
 
+def test_reported() -> None:
+    model = messages.ModelRef("shelf-occupancy", "1.0.0", "ab" * 32, "committed", "model.onnx")
+    message = messages.Reported(**STAMP.head(AT), seq=3, state="converged", model=model, config={"log.level": "debug"})
+    assert said(TOPICS.reported, message)["config"] == {"log.level": "debug"}
+    assert said(TOPICS.reported, messages.Reported(**STAMP.head(AT), state="none"))["state"] == "none"
+
+
+def test_an_acknowledgement_names_what_a_collector_has() -> None:
+    assert said(TOPICS.ack, messages.Ack(ids=("e-1", "e-2"), collector="lake"))["ids"] == ["e-1", "e-2"]
+
+
+def test_too_many_ids_are_no_acknowledgement() -> None:
+    with pytest.raises(Refused):
+        messages.decode(json.dumps({"schema": "edge/ack/1", "ids": ["e"] * 257}).encode())
+
+
+def test_a_reader_passes_over_what_a_newer_device_says_besides() -> None:
+    raw = json.loads(messages.encode(builders.status(STAMP, AT, 1, Health("ok"), 1.0, SpoolCounts())))
+    newer = raw | {"mood": "good", "spool": {"events": 2, "colour": "red"}}
+    read = messages.decode(json.dumps(newer).encode())
+    assert isinstance(read, messages.Status)
+    assert read.spool is not None
+    assert (read.state, read.spool.events) == ("ok", 2)
+
+
+def test_the_slots_that_are_not_stocked_stand_together() -> None:
+    decoded = said(TOPICS.shelf("cam"), builders.shelf(STAMP, 9, outcomes.usable(STATES)))
+    assert decoded["not_stocked"] == {"empty": ["b"], "unknown": ["c"]}
+
+
+@pytest.mark.parametrize(
+    ("at", "text"),
+    [(0, "1970-01-01T00:00:00Z"), (1_760_000_000.9, "2025-10-09T08:53:20Z"), (-1, ""), (math.nan, ""), (1e300, "")],
+)
+def test_the_time_is_there_for_people(at: float, text: str) -> None:
+    assert builders.for_people(at) == text
+
+
 @pytest.mark.parametrize(
     ("name", "record"),
     [
@@ -198,6 +236,9 @@ def test_response() -> None:
         ("drift", messages.DriftLine),
         ("snapshot", messages.Snapshot),
         ("response", messages.Response),
+        ("reported", messages.Reported),
+        ("rollback", messages.Rollback),
+        ("ack", messages.Ack),
         ("command", Command),
     ],
 )
@@ -241,10 +282,10 @@ def test_the_document_holds_together() -> None:
 def test_the_document_has_every_topic() -> None:
     topics = [
         TOPICS.availability, TOPICS.info, TOPICS.status, TOPICS.telemetry, TOPICS.shelf("c"), TOPICS.event("slot"),
-        TOPICS.snapshot("c"), TOPICS.command("ping"), TOPICS.response("ping"),
+        TOPICS.snapshot("c"), TOPICS.command("ping"), TOPICS.response("ping"), TOPICS.reported, TOPICS.ack,
     ]  # fmt: skip
     assert [message_of(topic) for topic in topics] == [
-        "availability", "info", "status", "telemetry", "shelf", "event", "snapshot", "command", "response",
+        "availability", "info", "status", "telemetry", "shelf", "event", "snapshot", "command", "response", "reported", "ack",
     ]  # fmt: skip
 
 
@@ -268,3 +309,40 @@ def test_a_name_that_no_topic_can_hold_is_refused(name: str) -> None:
 @pytest.mark.parametrize("name", ["a", "Köln-3", "box.7", "店", "x" * 64])
 def test_other_names_are_fine(name: str) -> None:
     assert Topics(name, name).status == f"edge/v1/{name}/{name}/status"
+
+
+def test_a_device_listens_to_itself_its_site_and_its_groups() -> None:
+    topics = Topics("lyon", "box-1", ("canary", "night"))
+    assert topics.command_filters == (
+        "edge/v1/lyon/box-1/cmd/+",
+        "edge/v1/lyon/_all/cmd/+",
+        "edge/v1/_group/canary/cmd/+",
+        "edge/v1/_group/night/cmd/+",
+    )
+    assert topics.audiences["_group/canary"] == "edge/v1/_group/canary/cmd/"
+    with pytest.raises(BadConfig, match="groups"):
+        Topics("lyon", "box-1", ("a/b",))
+
+
+@pytest.mark.parametrize("audience", ["", "lyon", "lyon/", "/box", "a/b/c", "_group", "_group/", "_group/_all", "_x/a"])
+def test_what_is_no_audience_has_no_topic(audience: str) -> None:
+    with pytest.raises(BadConfig):
+        command_root(audience)
+
+
+@pytest.mark.parametrize(
+    ("topic", "heard"),
+    [
+        (TOPICS.status, Heard("store-7", "box-1", "status")),
+        (TOPICS.shelf("cam"), Heard("store-7", "box-1", "shelf", "cam")),
+        ("edge/v1/s/d/resp/ping/7", Heard("s", "d", "resp", "ping/7")),
+        ("edge/v1/_group/canary/cmd/ping", None),
+        ("edge/v1/s/_all/cmd/ping", None),
+        ("edge/v2/s/d/status", None),
+        ("edge/v1/s/d", None),
+        ("edge/v1/s/d/", None),
+        ("", None),
+    ],
+)
+def test_a_topic_tells_whose_message_it_is(topic: str, heard: Heard | None) -> None:
+    assert read_topic(topic) == heard
