@@ -1,0 +1,1 @@
+"""Off-device: what makes a device part of a fleet, and who may command it."""
