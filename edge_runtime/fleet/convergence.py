@@ -18,6 +18,8 @@ from edge_runtime.telemetry.messages import Scalar
 
 WHY = "desired"
 """Begins the reason of every step that the reconciler asks the store for."""
+MAX_CONFIG_TRIES = 2
+"""A power cut may undo the first; settings that are gone after the second were taken back for a reason."""
 _WORDS = 200
 
 
@@ -33,6 +35,8 @@ class Progress(msgspec.Struct, frozen=True, kw_only=True):
     """The model was seen as candidate or as current under this wish."""
     configured: bool = False
     """The settings were seen in force under this wish."""
+    config_tries: int = 0
+    """How often they were put in force, counted before each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +166,8 @@ def _config_step(desired: Desired, seen: Seen, so_far: Progress) -> Step | None:
         return None
     if so_far.configured:
         return Failed("diverged", f"set otherwise on the device: {', '.join(sorted(missing))}"[:_WORDS])
+    if so_far.config_tries >= MAX_CONFIG_TRIES:
+        return Failed("config_taken_back", f"the device was not well with {', '.join(sorted(missing))}"[:_WORDS])
     return SetConfig(missing)
 
 

@@ -8,6 +8,7 @@ through five of them takes the newest and none of the others. It does not expire
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated, Protocol
@@ -16,6 +17,8 @@ import msgspec
 
 from edge_runtime.errors import Refused
 from edge_runtime.fleet.session import Incoming
+from edge_runtime.lifecycle.trust.command_keys import KEYID_DIGITS, CommandKey
+from edge_runtime.lifecycle.trust.envelope import DESIRED, Opened, Sealed, require_single_keys
 from edge_runtime.telemetry.messages import Scalar
 
 VERB = "desired"
@@ -72,6 +75,8 @@ class DesiredReason(StrEnum):
     WRONG_AUDIENCE = "wrong_audience"
     NOT_ALLOWED = "not_allowed"
     REPLAYED = "replayed"
+    BUSY = "busy"
+    """Too many to check; it is not judged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +86,7 @@ class Declined:
     reason: DesiredReason
     detail: str
     seq: int = 0
-    """0 where it could not be read."""
+    """0 where nobody vouches for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +103,7 @@ class Known:
 
 
 class Memory(Protocol):
-    """What the device has kept (`convergence_file.WishFile`)."""
+    """What the device has kept (`wish_file.WishFile`)."""
 
     @property
     def desired(self) -> Desired | None: ...
@@ -108,40 +113,29 @@ class Memory(Protocol):
         ...
 
 
-class Signed(Protocol):
-    """What an envelope holds (`lifecycle.trust.envelope.Opened`)."""
-
-    @property
-    def payload(self) -> bytes: ...
-    @property
-    def signer(self) -> str: ...
-    def may(self, verb: str, audience: str) -> bool: ...
-
-
 class Opener(Protocol):
     """Says whether an envelope comes from someone who may wish (`lifecycle.trust.envelope.EnvelopeVerifier`)."""
 
-    def open(self, envelope: bytes, payload_type: str) -> Signed:
-        """Raises errors.Refused for what can not be trusted."""
+    def read(self, envelope: bytes, payload_type: str) -> Sealed:
+        """Take it apart; cheap. Raises errors.Refused for what can not be trusted in any case."""
+        ...
+
+    def verify(self, sealed: Sealed) -> Opened:
+        """Check who signed it; dear. Raises errors.Refused."""
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Anonymous:
-    """What nobody signed."""
-
-    payload: bytes
-    signer: str = "nobody"
-
-    def may(self, verb: str, audience: str) -> bool:
-        return True
+_NOBODY = CommandKey(keyid="0" * KEYID_DIGITS, name="nobody", public="0" * 64)
 
 
 class OpenUnsigned:
     """Trusts whoever can publish to the broker. For demonstrations on a loopback."""
 
-    def open(self, envelope: bytes, payload_type: str) -> Signed:
-        return Anonymous(envelope)
+    def read(self, envelope: bytes, payload_type: str) -> Sealed:
+        return Sealed(envelope, payload_type, ())
+
+    def verify(self, sealed: Sealed) -> Opened:
+        return Opened(sealed.payload, _NOBODY)
 
 
 def encode_desired(desired: Desired) -> bytes:
@@ -155,7 +149,9 @@ def encode_desired(desired: Desired) -> bytes:
 def decode_desired(payload: bytes) -> Desired:
     """Raises Refused for anything that `encode_desired` would not write."""
     try:
-        return msgspec.json.decode(payload, type=Desired)
+        desired = msgspec.json.decode(payload, type=Desired)
+        require_single_keys(payload)
+        return desired
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as fault:
         raise Refused(f"not a desired state: {fault}", "It is edge-desired/1 of this version") from None
 
@@ -166,11 +162,14 @@ class DesiredGate:
     Pure but for two digests that it remembers, so that the same retained message at every connect costs no signature.
     """
 
-    def __init__(self, audience: str, opener: Opener, payload_type: str, memory: Memory) -> None:
+    def __init__(
+        self, audience: str, opener: Opener, memory: Memory, allows: Callable[[], bool] = lambda: True
+    ) -> None:
+        """`allows`: whether one more signature may be checked now."""
         self._audience = audience
         self._opener = opener
-        self._payload_type = payload_type
         self._memory = memory
+        self._allows = allows
         self._taken = b""
         self._declined: tuple[bytes, Declined] | None = None
 
@@ -186,34 +185,46 @@ class DesiredGate:
         if self._declined is not None and self._declined[0] == digest:
             return self._declined[1]
         verdict = self._verdict(message.payload)
-        if isinstance(verdict, Declined):
-            self._declined = (digest, verdict)
-        else:
+        if not isinstance(verdict, Declined):
             self._taken = digest
+        elif verdict.reason is not DesiredReason.BUSY:
+            self._declined = (digest, verdict)
         return verdict
 
     def _verdict(self, envelope: bytes) -> Taken | Declined | Known:
+        """What is cheap comes first: a replay costs no signature."""
         try:
-            opened = self._opener.open(envelope, self._payload_type)
+            sealed = self._opener.read(envelope, DESIRED)
         except Refused as fault:
             return Declined(DesiredReason.UNTRUSTED, str(fault))
         try:
-            desired = decode_desired(opened.payload)
+            desired = decode_desired(sealed.payload)
         except Refused as fault:
             return Declined(DesiredReason.MALFORMED, str(fault))
         if desired.audience != self._audience:
-            return Declined(DesiredReason.WRONG_AUDIENCE, f"it is for {desired.audience!r}", desired.seq)
+            return Declined(DesiredReason.WRONG_AUDIENCE, f"it is for {desired.audience!r}")
+        return self._order(desired) or self._checked(desired, sealed)
+
+    def _order(self, desired: Desired) -> Declined | Known | None:
+        """A wish with the very `seq` of the floor is the kept one, or makes good for one that was lost here."""
+        seq, floor, kept = desired.seq, self._memory.floor, self._memory.desired
+        if kept == desired:
+            return Known()
+        if seq > floor or (seq == floor and kept is None):
+            return None
+        return Declined(DesiredReason.REPLAYED, f"seq is {seq}, more than {floor} was expected")
+
+    def _checked(self, desired: Desired, sealed: Sealed) -> Taken | Declined:
+        if not self._allows():
+            return Declined(DesiredReason.BUSY, "more signatures than can be checked")
+        try:
+            opened = self._opener.verify(sealed)
+        except Refused as fault:
+            return Declined(DesiredReason.UNTRUSTED, str(fault))
         if not opened.may(VERB, self._audience):
             return Declined(
-                DesiredReason.NOT_ALLOWED, f"{opened.signer} may not wish for {self._audience}", desired.seq
+                DesiredReason.NOT_ALLOWED,
+                f"the key {opened.key.name} may not wish for {self._audience}",
+                desired.seq,
             )
-        return self._order(Taken(desired, opened.signer))
-
-    def _order(self, taken: Taken) -> Taken | Declined | Known:
-        """A wish with the very `seq` of the floor is the kept one, or makes good for one that was lost here."""
-        seq, floor, kept = taken.desired.seq, self._memory.floor, self._memory.desired
-        if seq > floor or (seq == floor and kept is None):
-            return taken
-        if kept == taken.desired:
-            return Known()
-        return Declined(DesiredReason.REPLAYED, f"seq is {seq}, more than {floor} was expected", seq)
+        return Taken(desired, opened.key.name)
