@@ -6,8 +6,7 @@ from pathlib import Path
 
 from edge_runtime.config import DeviceConfig, MqttConfig
 from edge_runtime.daemon.desk import Desk
-from edge_runtime.daemon.errand import Place
-from edge_runtime.daemon.errand_runner import ErrandRunner
+from edge_runtime.daemon.line import Line, Mailbox, numbers, purpose_of
 from edge_runtime.daemon.roster import Roster
 from edge_runtime.daemon.voice import BrokerVoice
 from edge_runtime.drift.monitor import DriftReport
@@ -34,28 +33,36 @@ MEMORY_LIMITS = SpoolLimits(max_bytes=8 * MEGABYTE)
 """What may wait in memory while the disk fails."""
 
 
-def build_broker_voice(
-    config: DeviceConfig, mqtt: MqttConfig, roster: Roster, errands: ErrandRunner, place: Place
-) -> BrokerVoice:
-    """Nothing connects before `BrokerVoice.start`."""
-    state_dir = config.storage.state_dir
-    topics = Topics(config.site, config.id)
-    stamp = Stamp(topics, next_session(state_dir / "session"))
-    link = MqttLink(_settings(config, mqtt), stamp)
-    uplink = Uplink(link, FallbackSpool(lambda: _open_spool(config, state_dir), MEMORY_LIMITS))
+def build_broker_voice(config: DeviceConfig, mqtt: MqttConfig, roster: Roster, line: Line) -> BrokerVoice:
+    """Nothing connects before `BrokerVoice.start`. `line`: of `build_line`, or of the daemon before this one."""
     settings = TelemetrySettings(config.telemetry.interval_s, config.telemetry.heartbeat_s)
     names = tuple(camera.name for camera in config.cameras)
-    telemetry = Telemetry(stamp, uplink, names, settings, drift=lambda: _drift_of(roster))
-    desk = None
-    if mqtt.commands != "off":
-        desk = Desk(lambda desk: _build_queue(topics, stamp, link, desk, state_dir), errands, place)
-        link.listen(topics.command_filters, desk.queue.arrived)
+    telemetry = Telemetry(
+        line.stamp, line.uplink, names, settings, drift=lambda: _drift_of(roster), numbers=line.sequence
+    )
     intervals_s = {camera.name: camera.interval_s for camera in config.cameras}
 
     def say_info() -> None:
         telemetry.report_info(_layouts(config), intervals_s, mqtt.commands)
 
-    return BrokerVoice(link, uplink, telemetry, say_info, desk)
+    return BrokerVoice(line, telemetry, say_info)
+
+
+def build_line(config: DeviceConfig, mqtt: MqttConfig) -> Line:
+    """Link, spool, uplink, and the desk if commands are allowed."""
+    state_dir = config.storage.state_dir
+    topics = Topics(config.site, config.id, config.groups)
+    stamp = Stamp(topics, next_session(state_dir / "session"))
+    link = MqttLink(_settings(config, mqtt), stamp)
+    uplink = Uplink(link, FallbackSpool(lambda: _open_spool(config, state_dir), MEMORY_LIMITS))
+    line = Line(purpose_of(config), stamp, link, uplink, Mailbox(), numbers())
+    filters: tuple[str, ...] = ()
+    if mqtt.commands != "off":
+        desk = Desk(lambda desk: _build_queue(topics, stamp, link, desk, state_dir))
+        line.clerk, filters = desk, topics.command_filters
+        line.mailbox.sort("commands", tuple(name[:-1] for name in filters), desk.queue.arrived)
+    link.listen(filters, line.mailbox.arrived)
+    return line
 
 
 def _drift_of(roster: Roster) -> dict[str, DriftReport]:

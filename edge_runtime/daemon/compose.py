@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from edge_runtime.config import CameraConfig, DeviceConfig, Environment
     from edge_runtime.daemon.candidacy import Candidacy
     from edge_runtime.daemon.errand_runner import ErrandRunner
+    from edge_runtime.daemon.overlay import Overlay
     from edge_runtime.daemon.roster import Roster
     from edge_runtime.daemon.run import Daemon
     from edge_runtime.daemon.station import Station
@@ -98,21 +99,23 @@ def build_daemon(
     `before`: what ran under the last configuration; if this one keeps the model, so do its models and their trial.
     """
     from edge_runtime.config import read_config, read_environment
-    from edge_runtime.daemon.errand_runner import ErrandRunner
+    from edge_runtime.daemon.errand import place_of
     from edge_runtime.daemon.notify import Notifier
     from edge_runtime.daemon.roster import Roster
     from edge_runtime.daemon.run import Daemon, DaemonParts
 
-    found = environment or read_environment()
+    found, written = environment or read_environment(), config
+    overlay = _open_overlay(config, before)
+    config, left_out = overlay.over(written)
     deck, candidacy = _open_models(config, development, before)
-    errands = ErrandRunner()
+    errands = _open_errands(config, before)
     board, view_url, view_trouble, close_view = _open_view(config)
 
     def open_station(camera: CameraConfig, loaded: LoadedModel | None) -> Station:
         return _open_station(config, camera, loaded, board, observers)
 
     roster = Roster(config.cameras, open_station, deck)
-    voice, observers = _build_voice(config, roster, errands, development)
+    voice, observers = _build_voice(config, roster, before)
     return Daemon(
         DaemonParts(
             config=config,
@@ -122,13 +125,41 @@ def build_daemon(
             voice=voice,
             notifier=Notifier(found.notify_socket, found.watchdog_s),
             reload=lambda: read_config(config.path, found),
+            place=place_of(config, development),
+            written=written,
+            overlay=overlay,
             errands=errands,
             updates=_open_updates(config, errands, development),
             view_url=view_url,
-            troubles=(*view_trouble, *((DEVELOPMENT,) if development else ())),
+            troubles=(*view_trouble, *left_out, *((DEVELOPMENT,) if development else ())),
             closers=close_view,
         )
     )
+
+
+def _open_overlay(config: DeviceConfig, before: Daemon | None) -> Overlay:
+    """What was set from afar; that of the process, unless the state lies elsewhere now."""
+    from edge_runtime.daemon.overlay import Overlay
+
+    if before is not None and before.parts.config.storage.state_dir == config.storage.state_dir:
+        return before.parts.overlay
+    return Overlay(config.storage.state_dir)
+
+
+def _open_errands(config: DeviceConfig, before: Daemon | None) -> ErrandRunner:
+    """What is under way goes on over a reload, unless it was begun for another store or another repository."""
+    from edge_runtime.daemon.errand_runner import ErrandRunner
+
+    if before is None:
+        return ErrandRunner()
+    if (before.parts.config.storage, _trust(before.parts.config)) == (config.storage, _trust(config)):
+        return before.parts.errands
+    before.parts.errands.stop()
+    return ErrandRunner()
+
+
+def _trust(config: DeviceConfig) -> tuple[object, ...]:
+    return config.model.name, config.model.repository, config.model.root
 
 
 def _open_models(config: DeviceConfig, development: bool, before: Daemon | None) -> tuple[ModelDeck, Candidacy]:
@@ -220,16 +251,20 @@ def _open_view(config: DeviceConfig) -> tuple[Board | None, str, tuple[str, ...]
     return board, server.url, (), (server.close,)
 
 
-def _build_voice(
-    config: DeviceConfig, roster: Roster, errands: ErrandRunner, development: bool
-) -> tuple[Voice, tuple[Observer, ...]]:
-    """Who speaks for the device, and the observers that feed it."""
-    from edge_runtime.daemon.voice import SilentVoice
+def _build_voice(config: DeviceConfig, roster: Roster, before: Daemon | None) -> tuple[Voice, tuple[Observer, ...]]:
+    """Who speaks for the device, and the observers that feed it. A line that fits this configuration is gone on with."""
+    from edge_runtime.daemon.voice import BrokerVoice, SilentVoice
 
+    line = before.voice.line if before is not None and isinstance(before.voice, BrokerVoice) else None
     if config.mqtt is None:
+        if line is not None:
+            line.close()
         return SilentVoice(), ()
-    from edge_runtime.daemon.broker import build_broker_voice
-    from edge_runtime.daemon.errand import place_of
+    from edge_runtime.daemon.broker import build_broker_voice, build_line
+    from edge_runtime.daemon.line import purpose_of
 
-    voice = build_broker_voice(config, config.mqtt, roster, errands, place_of(config, development))
+    if line is not None and line.purpose != purpose_of(config):
+        line.close()
+        line = None
+    voice = build_broker_voice(config, config.mqtt, roster, line or build_line(config, config.mqtt))
     return voice, (voice.telemetry,)

@@ -13,7 +13,7 @@ import cv2
 import msgspec
 
 from edge_runtime.daemon.errand import Errand, Place
-from edge_runtime.daemon.errand_runner import ErrandRunner, Job
+from edge_runtime.daemon.errand_runner import Job
 from edge_runtime.errors import Refused, TryAgain
 from edge_runtime.fleet.command_queue import CommandQueue
 from edge_runtime.fleet.handlers import Picture
@@ -31,12 +31,13 @@ MAX_JPEG_BYTES = MAX_SNAPSHOT_BYTES * 7 // 10
 
 
 class Desk:
-    """`handlers.SnapshotSource` and `handlers.ModelSwitch` of this device, and the queue that calls them."""
+    """`handlers.SnapshotSource` and `handlers.ModelSwitch` of this device, and the queue that calls them.
 
-    def __init__(self, make_queue: Callable[[Desk], CommandQueue], errands: ErrandRunner, place: Place) -> None:
+    It serves one daemon after the other: what it needs of the configuration it asks of the one that attends.
+    """
+
+    def __init__(self, make_queue: Callable[[Desk], CommandQueue]) -> None:
         self._daemon: Daemon | None = None
-        self._errands = errands
-        self._place = place
         self.queue = make_queue(self)
 
     def attend(self, daemon: Daemon) -> None:
@@ -81,7 +82,7 @@ class Desk:
         """Fetch a release. Raises Refused if this device has no repository, TryAgain while another errand runs."""
         if not self._place.repository:
             raise Refused("this device has no model repository", "Give [model] repository and root in device.toml")
-        return self._errands.send(Errand(self._place, "install", name=name, version=version))
+        return self._send(Errand(self._place, "install", name=name, version=version))
 
     def activate(self, model: ModelChoice, shadow_s: float | None, trial_s: float | None, why: str) -> Job:
         """Prove a bundle that is on this device, and let it in. Raises TryAgain while another errand runs."""
@@ -91,15 +92,22 @@ class Desk:
             shadow_s=terms.shadow_s if shadow_s is None else shadow_s,
             trial_s=terms.trial_s if trial_s is None else trial_s,
         )
-        return self._errands.send(Errand(self._place, "activate", model.name, model.version, model.sha256, why, terms))
+        return self._send(Errand(self._place, "activate", model.name, model.version, model.sha256, why, terms))
 
     def commit(self, why: str) -> Job:
         """End the trial now and keep the model."""
-        return self._errands.send(Errand(self._place, "commit", why=why))
+        return self._send(Errand(self._place, "commit", why=why))
 
     def release(self, sha256: str) -> Job:
         """Lift a quarantine."""
-        return self._errands.send(Errand(self._place, "release", sha256=sha256))
+        return self._send(Errand(self._place, "release", sha256=sha256))
+
+    @property
+    def _place(self) -> Place:
+        return self._running().parts.place
+
+    def _send(self, errand: Errand) -> Job:
+        return self._running().parts.errands.send(errand)
 
     def _station(self, camera: str) -> Station:
         stations = self._running().roster.stations

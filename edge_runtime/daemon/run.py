@@ -10,7 +10,7 @@ import hashlib
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import cv2
@@ -19,15 +19,19 @@ from edge_runtime.config import DeviceConfig
 from edge_runtime.daemon.bulletin import Bulletin
 from edge_runtime.daemon.candidacy import Candidacy
 from edge_runtime.daemon.deck import ModelDeck
+from edge_runtime.daemon.errand import Place
 from edge_runtime.daemon.errand_runner import ErrandRunner
 from edge_runtime.daemon.notify import Notifier
+from edge_runtime.daemon.overlay import Overlay, Ticket
 from edge_runtime.daemon.roster import Roster
+from edge_runtime.daemon.settings_trial import SettingsTrial
 from edge_runtime.daemon.station import Station
 from edge_runtime.daemon.updates import AutoUpdate
 from edge_runtime.daemon.voice import Voice
 from edge_runtime.errors import BadConfig, EdgeError, ModelFault
 from edge_runtime.records import Event, Outcome
 from edge_runtime.telemetry.builders import Health
+from edge_runtime.telemetry.messages import Scalar
 
 log = logging.getLogger(__name__)
 
@@ -55,13 +59,19 @@ class DaemonParts:
     """What a daemon is made of; `compose.build_daemon` makes it."""
 
     config: DeviceConfig
+    """What is in force: device.toml, and over it what was set from afar."""
     roster: Roster
     deck: ModelDeck
     candidacy: Candidacy
     voice: Voice
     notifier: Notifier
     reload: Callable[[], DeviceConfig]
-    """Reads the configuration again. Raises BadConfig."""
+    """Reads device.toml again. Raises BadConfig."""
+    place: Place = field(default_factory=lambda: Place("", ""))
+    """Where its models are, for errands."""
+    written: DeviceConfig | None = None
+    """device.toml alone; None: the same as `config`."""
+    overlay: Overlay = field(default_factory=Overlay)
     errands: ErrandRunner = field(default_factory=ErrandRunner)
     updates: AutoUpdate | None = None
     view_url: str = ""
@@ -81,6 +91,7 @@ class Daemon:
         self._clock = clock
         self._began_s = clock()
         self._answered = False
+        self._settings = SettingsTrial(parts.overlay, clock)
         self._config_trouble = ""
         self._bulletin = Bulletin(
             parts.config,
@@ -95,20 +106,26 @@ class Daemon:
         )
 
     def run(self, orders: Orders) -> DeviceConfig | None:
-        """Until told to stop (None) or to go on under another configuration (which is returned)."""
+        """Until told to stop (None) or to go on under another configuration (device.toml as it is then is returned)."""
         self.open()
+        config: DeviceConfig | None = None
         try:
-            while not orders.stopping.is_set():
+            while config is None and not orders.stopping.is_set():
                 if orders.reloading.is_set():
                     orders.reloading.clear()
                     config = self._reread()
-                    if config is not None:
-                        return config
-                if not self.turn():
+                elif self._settings.stale:
+                    config = self.written
+                elif not self.turn():
                     orders.stopping.wait(WAIT_S)
-            return None
+            return config
         finally:
-            self.close()
+            self.close(going_on=config is not None)
+
+    @property
+    def written(self) -> DeviceConfig:
+        """device.toml, without what was set from afar."""
+        return self.parts.written or self.parts.config
 
     def turn(self) -> bool:
         """Once around: act on what waits, visit each camera, tell how it goes. True if there was a frame."""
@@ -118,6 +135,7 @@ class Daemon:
         stations = tuple(self.roster.stations.values())
         worked = [self._visit(station, WAIT_S if len(stations) == 1 else 0.0) for station in stations]
         self._bulletin.issue()
+        self._settings.attend(self.health)
         if all(station.idle_s < station.lost_s + PATIENCE_S for station in stations):
             self.parts.notifier.progress()
         return any(worked)
@@ -141,6 +159,10 @@ class Daemon:
             detail["sha256"] = out.sha256[:12]
         self.report("model", before.version if before else "none", now.version if now else "none", detail)
         self.parts.candidacy.fell_back()
+
+    def change_settings(self, changes: Mapping[str, Scalar], why: str) -> Ticket:
+        """Put settings on trial; the daemon is built anew under them after this turn. Raises what `Overlay.propose` does."""
+        return self.parts.overlay.propose(changes, self.written, why, self.health().reasons)
 
     def report(self, kind: str, was: str, now: str, detail: dict[str, str | float], camera: str = "") -> None:
         """Tell an event of the device itself."""
@@ -167,7 +189,7 @@ class Daemon:
 
     def _troubles(self) -> tuple[str, ...]:
         updates = self.parts.updates.trouble if self.parts.updates is not None else ""
-        return (self._config_trouble, *self.parts.troubles, updates)
+        return (self._config_trouble, *self.parts.troubles, self.parts.overlay.trouble, updates)
 
     def _visit(self, station: Station, timeout_s: float) -> bool:
         try:
@@ -215,13 +237,18 @@ class Daemon:
             self._bulletin.hurry()
             return None
 
-    def close(self) -> None:
-        """Within a bounded time: cameras, then the last words, then what carries them."""
+    def close(self, going_on: bool = False) -> None:
+        """Within a bounded time: cameras, then the last words, then what carries them.
+
+        `going_on`: another daemon of this process takes over, which inherits the errand that runs and the line to the
+        broker, or ends them (`compose.build_daemon`).
+        """
         self._bulletin.farewell()
-        self.parts.errands.stop()
+        if not going_on:
+            self.parts.errands.stop()
         self.roster.close()
         for close in self.parts.closers:
             close()
         self.deck.close()
-        self.voice.close()
+        self.voice.close(going_on)
         self._bulletin.postscript()

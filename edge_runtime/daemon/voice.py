@@ -11,15 +11,12 @@ from edge_runtime.daemon.health import BrokerLine, SpoolLine
 from edge_runtime.records import Event
 
 if TYPE_CHECKING:
+    from edge_runtime.daemon.line import Line
     from edge_runtime.daemon.run import Daemon
-    from edge_runtime.fleet.link import MqttLink
     from edge_runtime.telemetry.builders import Health
     from edge_runtime.telemetry.observer import Telemetry
-    from edge_runtime.telemetry.uplink import Uplink
 
 log = logging.getLogger(__name__)
-
-FLUSH_S = 2.0
 
 
 class Voice(Protocol):
@@ -34,7 +31,9 @@ class Voice(Protocol):
     def report_event(self, event: Event) -> None: ...
     def broker(self) -> BrokerLine: ...
     def troubles(self) -> tuple[str, ...]: ...
-    def close(self) -> None: ...
+    def close(self, going_on: bool = False) -> None:
+        """`going_on`: another daemon of this process speaks on; what it can use stays."""
+        ...
 
 
 class SilentVoice:
@@ -58,35 +57,24 @@ class SilentVoice:
     def troubles(self) -> tuple[str, ...]:
         return ()
 
-    def close(self) -> None:
+    def close(self, going_on: bool = False) -> None:
         pass
-
-
-class Clerk(Protocol):
-    """Carries out the commands that wait (`desk.Desk`)."""
-
-    def attend(self, daemon: Daemon) -> None: ...
-    def close(self) -> None: ...
 
 
 @dataclass(slots=True)
 class BrokerVoice:
-    """Link, uplink and telemetry as one; `broker.build_broker_voice` makes it."""
+    """The line to the broker, and the telemetry of one daemon over it; `broker.build_broker_voice` makes it."""
 
-    link: MqttLink
-    uplink: Uplink
+    line: Line
     telemetry: Telemetry
     say_info: Callable[[], None]
-    clerk: Clerk | None = None
 
     def start(self) -> None:
         self.say_info()
-        self.uplink.start()
-        self.link.start()
+        self.line.start()
 
     def attend(self, daemon: Daemon) -> None:
-        if self.clerk is not None:
-            self.clerk.attend(daemon)
+        self.line.attend(daemon)
 
     def report_health(self, health: Health) -> None:
         self.telemetry.report_health(health)
@@ -95,21 +83,17 @@ class BrokerVoice:
         self.telemetry.report_event(event)
 
     def broker(self) -> BrokerLine:
-        counts = self.uplink.counts()
+        counts, link = self.line.uplink.counts(), self.line.link
         spool = counts.spool
         line = SpoolLine(spool.events, spool.telemetry, spool.bytes, dict(spool.dropped), spool.degraded)
-        return BrokerLine(
-            str(self.link.state), self.link.problem, counts.acknowledged, line, counts.events, counts.sent
-        )
+        return BrokerLine(str(link.state), link.problem, counts.acknowledged, line, counts.events, counts.sent)
 
     def troubles(self) -> tuple[str, ...]:
-        spool = self.uplink.counts().spool.degraded
-        problem = self.link.problem
+        spool = self.line.uplink.counts().spool.degraded
+        problem = self.line.link.problem
         return (*((f"broker: {problem}",) if problem else ()), *((f"spool: {spool}",) if spool else ()))
 
-    def close(self) -> None:
-        """Send what can still be sent, say goodbye."""
-        if self.clerk is not None:
-            self.clerk.close()
-        self.uplink.stop(FLUSH_S)
-        self.link.stop(FLUSH_S)
+    def close(self, going_on: bool = False) -> None:
+        """Send what can still be sent, say goodbye; unless another daemon goes on with the line."""
+        if not going_on:
+            self.line.close()

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
@@ -79,7 +80,9 @@ class Telemetry:
         wall: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
         rss_mb: Callable[[], float] = resident_mb,
+        numbers: Iterator[int] | None = None,
     ) -> None:
+        """`numbers`: those of the messages that follow, where one session has several of these."""
         self._stamp = stamp
         self._outlet = outlet
         self._settings = settings or TelemetrySettings()
@@ -95,7 +98,7 @@ class Telemetry:
         """Of the newest interval that is over, by camera, if the model that runs is the one that made them."""
         self._began_s = self._emitted_s = monotonic()
         self._cpu_s = time.process_time()
-        self._seq = 0
+        self._numbers = numbers or itertools.count(1)
 
     def observe(self, outcome: Outcome) -> None:
         """Send its events, its shelf if that changed, and count it."""
@@ -201,5 +204,4 @@ class Telemetry:
         return True
 
     def _next(self) -> int:
-        self._seq += 1
-        return self._seq
+        return next(self._numbers)

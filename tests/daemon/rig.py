@@ -145,7 +145,7 @@ class MemoryVoice:
     def troubles(self) -> tuple[str, ...]:
         return self.faults
 
-    def close(self) -> None:
+    def close(self, going_on: bool = False) -> None:
         self.closed = True
 
 
