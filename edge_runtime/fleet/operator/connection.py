@@ -33,6 +33,7 @@ WAITING = 20_000
 """Messages that may wait to be looked at; beyond it the broker has to wait."""
 CONNECT_S = 10.0
 FIRST_S = 20.0
+ATTEMPTS = 3
 AGAIN_S = (0.2, 0.5, 1.0, 2.0, 5.0)
 KEEPALIVE_S = 30
 
@@ -89,6 +90,8 @@ class Connection:
         self.problem = ""
         """Why it is not connected, as a sentence with the mend."""
         self.connections = 0
+        self._failures = 0
+        self._fault: Unavailable | None = None
 
     @property
     def connected(self) -> bool:
@@ -98,9 +101,10 @@ class Connection:
         self._thread.start()
         until_s = time.monotonic() + FIRST_S
         while not self._ready.wait(0.05):
-            if time.monotonic() > until_s or (self._denied and self.problem):
+            hopeless = self._denied or self._failures >= ATTEMPTS * len(self._reach.urls)
+            if time.monotonic() > until_s or (hopeless and self._fault):
                 self.close()
-                raise Unavailable(self.problem or "no broker answered", "Check the address, and that the broker runs")
+                raise self._fault or Unavailable("no broker answered in time", "Check the address of the broker")
         return self
 
     def __exit__(self, *ended: object) -> None:
@@ -142,17 +146,16 @@ class Connection:
             client.ack(message.mid, 1)
 
     def _run(self) -> None:
-        failures = 0
         for url in itertools.cycle(self._reach.urls):
             began_s = time.monotonic()
             try:
                 self._stay(url)
             except Unavailable as fault:
-                self.problem = str(fault)
+                self._fault, self.problem = fault, str(fault)
             if self._stopping.is_set():
                 return
-            failures = 0 if self.connections and time.monotonic() - began_s > 10.0 else failures + 1
-            round_number = max(0, failures - 1) // len(self._reach.urls)
+            self._failures = 0 if self.connections and time.monotonic() - began_s > 10.0 else self._failures + 1
+            round_number = max(0, self._failures - 1) // len(self._reach.urls)
             self._stopping.wait(AGAIN_S[min(round_number, len(AGAIN_S) - 1)])
 
     def _stay(self, url: str) -> None:
