@@ -48,9 +48,13 @@ class CommandKey(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return bytes.fromhex(self.public)
 
 
-class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class KeyList(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The file."""
+
     format: Literal["edge-command-keys/1"]
     keys: Annotated[tuple[CommandKey, ...], msgspec.Meta(max_length=MAX_KEYS)]
+    serial: Annotated[int, msgspec.Meta(ge=1, le=2**53)] = 1
+    """Counts up with every change; a device never goes back to a lower one."""
 
 
 class CommandKeys:
@@ -79,12 +83,14 @@ def keyid_of(public: bytes) -> str:
     return hashlib.sha256(public).hexdigest()[:KEYID_DIGITS]
 
 
-def decode_command_keys(raw: bytes, whence: str = TARGET) -> CommandKeys:
+def decode_key_list(raw: bytes, whence: str = TARGET) -> KeyList:
     """What a key file says. Raises Refused if it is not whole and right; `whence` names it then."""
     try:
         if len(raw) > MAX_KEYS_BYTES:
             raise Refused(f"it has more than {MAX_KEYS_BYTES} bytes")
-        return CommandKeys(msgspec.json.decode(raw, type=_File).keys)
+        found = msgspec.json.decode(raw, type=KeyList)
+        CommandKeys(found.keys)
+        return found
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as fault:
         said = str(fault)
     except Refused as fault:
@@ -92,9 +98,14 @@ def decode_command_keys(raw: bytes, whence: str = TARGET) -> CommandKeys:
     raise Refused(f"{whence} is no file of command keys: {said}", "Make it with `edge-runtime fleet init`")
 
 
-def encode_command_keys(keys: CommandKeys) -> bytes:
+def decode_command_keys(raw: bytes, whence: str = TARGET) -> CommandKeys:
+    """The keys in a key file. Raises as `decode_key_list`."""
+    return CommandKeys(decode_key_list(raw, whence).keys)
+
+
+def encode_command_keys(keys: CommandKeys, serial: int = 1) -> bytes:
     """The file, readable by people."""
-    return msgspec.json.format(msgspec.json.encode(_File(FORMAT, tuple(keys))), indent=2) + b"\n"
+    return msgspec.json.format(msgspec.json.encode(KeyList(FORMAT, tuple(keys), serial)), indent=2) + b"\n"
 
 
 def read_command_keys(path: Path) -> CommandKeys:
