@@ -59,8 +59,9 @@ def build_line(config: DeviceConfig, mqtt: MqttConfig) -> Line:
     filters: tuple[str, ...] = ()
     if mqtt.commands != "off":
         desk = Desk(lambda desk: _build_queue(topics, stamp, link, desk, state_dir))
-        line.clerk, filters = desk, topics.command_filters
-        line.mailbox.sort("commands", tuple(name[:-1] for name in filters), desk.queue.arrived)
+        line.clerk, filters = desk, (*topics.command_filters, topics.desired)
+        commands = tuple(name[:-1] for name in topics.command_filters)
+        line.mailbox.sort("commands", commands, desk.queue.arrived)
     link.listen(filters, line.mailbox.arrived)
     return line
 

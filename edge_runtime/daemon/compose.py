@@ -25,6 +25,7 @@ from edge_runtime.shelf.states import ShelfTracker
 if TYPE_CHECKING:
     from edge_runtime.config import CameraConfig, DeviceConfig, Environment
     from edge_runtime.daemon.candidacy import Candidacy
+    from edge_runtime.daemon.convergence import Convergence
     from edge_runtime.daemon.errand_runner import ErrandRunner
     from edge_runtime.daemon.overlay import Overlay
     from edge_runtime.daemon.roster import Roster
@@ -116,6 +117,7 @@ def build_daemon(
 
     roster = Roster(config.cameras, open_station, deck)
     voice, observers = _build_voice(config, roster, before)
+    convergence = _open_convergence(config, voice, overlay, errands, development, before)
     return Daemon(
         DaemonParts(
             config=config,
@@ -130,6 +132,7 @@ def build_daemon(
             overlay=overlay,
             errands=errands,
             updates=_open_updates(config, errands, development),
+            convergence=convergence,
             view_url=view_url,
             troubles=(*view_trouble, *left_out, *((DEVELOPMENT,) if development else ())),
             closers=close_view,
@@ -201,6 +204,40 @@ def _open_updates(config: DeviceConfig, errands: ErrandRunner, development: bool
 
     errand = Errand(place_of(config, development), "update", why="a newer release")
     return AutoUpdate(errands, errand, config.model.update_interval_s)
+
+
+def _open_convergence(
+    config: DeviceConfig,
+    voice: Voice,
+    overlay: Overlay,
+    errands: ErrandRunner,
+    development: bool,
+    before: Daemon | None,
+) -> Convergence | None:
+    """What follows the desired state: that of the line, or where there is no broker one that goes on with what was kept."""
+    from edge_runtime.daemon.errand import place_of
+    from edge_runtime.daemon.voice import BrokerVoice
+    from edge_runtime.daemon.wishes import Reporter, attach, build_convergence
+    from edge_runtime.lifecycle.store import ModelStore
+
+    mqtt, line = config.mqtt, voice.line if isinstance(voice, BrokerVoice) else None
+    if mqtt is not None and mqtt.commands == "off":
+        return None
+    kept = before.parts.convergence if before is not None else None
+    if kept is not None and line is not None and line.convergence is kept:
+        kept.place = place_of(config, development)
+        convergence = kept
+    else:
+
+        def open_store() -> ModelStore:
+            return ModelStore(config.storage.state_dir, factory_bundles(config.model.name), allow_unsigned=development)
+
+        convergence = build_convergence(config, errands, open_store, overlay, development)
+        if line is not None:
+            attach(convergence, line)
+    if isinstance(voice, BrokerVoice):
+        voice.reporter = Reporter(voice.line.stamp, voice.line.uplink.retain, lambda: overlay.in_force)
+    return convergence
 
 
 def _open_station(

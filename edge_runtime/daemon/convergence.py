@@ -11,7 +11,7 @@ import random
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -25,7 +25,6 @@ from edge_runtime.fleet.desired import Declined, Desired, DesiredGate, Taken
 from edge_runtime.fleet.session import Incoming
 from edge_runtime.fleet.wish_file import WishFile
 from edge_runtime.telemetry.builders import clipped
-from edge_runtime.telemetry.messages import Scalar
 
 if TYPE_CHECKING:
     from edge_runtime.daemon.run import Daemon
@@ -43,14 +42,6 @@ _PACE_S: Mapping[type[EdgeError], tuple[float, float]] = {
     TryAgain: (10.0, 600.0),
 }
 """By what went wrong: the first wait and the longest."""
-
-
-class Settings(Protocol):
-    """What may be set from afar (`daemon.overlay`)."""
-
-    def request(self, values: Mapping[str, Scalar]) -> None:
-        """Put them in force, on trial; None takes a key back. Raises errors.Refused for what may not be set so."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +73,6 @@ class Convergence:
         look: Callable[[], c.Seen],
         errands: ErrandRunner,
         place: Place,
-        settings: Settings | None = None,
         gate: DesiredGate | None = None,
         clock: Callable[[], float] = time.monotonic,
         chance: Callable[[], float] = random.random,
@@ -91,8 +81,8 @@ class Convergence:
         self._wish = wish
         self._look = look
         self._errands = errands
-        self._place = place
-        self._settings = settings
+        self.place = place
+        """As the newest configuration says."""
         self._gate = gate
         self._clock, self._chance = clock, chance
         self._limit = RateLimit(PER_S, BURST, clock)
@@ -199,25 +189,23 @@ class Convergence:
     def _take(self, desired: Desired, step: c.Step, daemon: Daemon) -> None:
         """Begin a step. Raises what its beginning may raise."""
         if isinstance(step, c.SetConfig):
-            if self._settings is None:
-                raise Refused("this device takes no settings from afar")
-            self._settings.request(step.values)
+            daemon.change_settings(step.values, c.why(desired))
             self._due_s = self._clock() + LOOK_S
         elif isinstance(step, c.TakeOut):
             self._take_out(desired, step, daemon)
         elif isinstance(step, c.Install):
-            if not self._place.repository:
+            if not self.place.repository:
                 raise Refused("this device has no model repository", "Give [model] repository and root in device.toml")
-            errand = Errand(self._place, "install", name=step.model.name, version=step.model.version)
+            errand = Errand(self.place, "install", name=step.model.name, version=step.model.version)
             self._job = (desired.seq, self._errands.send(errand), step)
         elif isinstance(step, c.Activate):
-            terms = self._place.terms
+            terms = self.place.terms
             terms = msgspec.structs.replace(
                 terms,
                 shadow_s=terms.shadow_s if step.model.shadow_s is None else step.model.shadow_s,
                 trial_s=terms.trial_s if step.model.trial_s is None else step.model.trial_s,
             )
-            errand = Errand(self._place, "activate", sha256=step.sha256, why=c.why(desired), terms=terms)
+            errand = Errand(self.place, "activate", sha256=step.sha256, why=c.why(desired), terms=terms)
             self._job = (desired.seq, self._errands.send(errand), step)
 
     def _take_out(self, desired: Desired, step: c.TakeOut, daemon: Daemon) -> None:

@@ -15,6 +15,7 @@ from edge_runtime.config import DeviceConfig
 from edge_runtime.fleet.session import Incoming
 
 if TYPE_CHECKING:
+    from edge_runtime.daemon.convergence import Convergence
     from edge_runtime.daemon.run import Daemon
     from edge_runtime.fleet.link import MqttLink
     from edge_runtime.telemetry.builders import Stamp
@@ -61,6 +62,8 @@ class Line:
     sequence: Iterator[int]
     """Numbers of the messages of this session."""
     clerk: Clerk | None = None
+    convergence: Convergence | None = None
+    """Who takes the wishes that come over it."""
     started: bool = False
 
     def start(self) -> None:

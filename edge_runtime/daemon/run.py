@@ -18,6 +18,7 @@ import cv2
 from edge_runtime.config import DeviceConfig
 from edge_runtime.daemon.bulletin import Bulletin
 from edge_runtime.daemon.candidacy import Candidacy
+from edge_runtime.daemon.convergence import Convergence
 from edge_runtime.daemon.deck import ModelDeck
 from edge_runtime.daemon.errand import Place
 from edge_runtime.daemon.errand_runner import ErrandRunner
@@ -74,6 +75,8 @@ class DaemonParts:
     overlay: Overlay = field(default_factory=Overlay)
     errands: ErrandRunner = field(default_factory=ErrandRunner)
     updates: AutoUpdate | None = None
+    convergence: Convergence | None = None
+    """Follows the desired state; None where none is taken."""
     view_url: str = ""
     troubles: tuple[str, ...] = ()
     """What could not be set up (a busy port), for as long as this daemon runs."""
@@ -144,6 +147,8 @@ class Daemon:
         self.parts.errands.look()
         if self.parts.updates is not None:
             self.parts.updates.attend()
+        if self.parts.convergence is not None:
+            self.parts.convergence.attend(self)
         self.parts.candidacy.attend(tuple(self.roster.stations.values()), self.report)
 
     def change_model(self, change: Callable[[Sequence[Station]], object], reason: str) -> None:
@@ -189,7 +194,8 @@ class Daemon:
 
     def _troubles(self) -> tuple[str, ...]:
         updates = self.parts.updates.trouble if self.parts.updates is not None else ""
-        return (self._config_trouble, *self.parts.troubles, self.parts.overlay.trouble, updates)
+        desired = self.parts.convergence.trouble if self.parts.convergence is not None else ""
+        return (self._config_trouble, *self.parts.troubles, self.parts.overlay.trouble, updates, desired)
 
     def _visit(self, station: Station, timeout_s: float) -> bool:
         try:

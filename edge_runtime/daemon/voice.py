@@ -13,6 +13,7 @@ from edge_runtime.records import Event
 if TYPE_CHECKING:
     from edge_runtime.daemon.line import Line
     from edge_runtime.daemon.run import Daemon
+    from edge_runtime.daemon.wishes import Reporter
     from edge_runtime.telemetry.builders import Health
     from edge_runtime.telemetry.observer import Telemetry
 
@@ -68,6 +69,8 @@ class BrokerVoice:
     line: Line
     telemetry: Telemetry
     say_info: Callable[[], None]
+    reporter: Reporter | None = None
+    """Says how far the device is with its desired state."""
 
     def start(self) -> None:
         self.say_info()
@@ -75,6 +78,8 @@ class BrokerVoice:
 
     def attend(self, daemon: Daemon) -> None:
         self.line.attend(daemon)
+        if self.reporter is not None:
+            self.reporter.attend(daemon)
 
     def report_health(self, health: Health) -> None:
         self.telemetry.report_health(health)
