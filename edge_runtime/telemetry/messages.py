@@ -24,6 +24,7 @@ MAX_TEXT = 240
 MAX_EVENT_BYTES = 4_096
 MAX_STATE_BYTES = 524_288
 MAX_TELEMETRY_BYTES = 262_144
+MAX_DIAGNOSTICS_BYTES = 65_536
 MAX_SNAPSHOT_BYTES = 524_288
 """Of the encoded message: the picture in base64 is a third larger than the file."""
 MAX_ACK_IDS = 256
@@ -268,6 +269,17 @@ class Snapshot(Head, frozen=True, tag="edge/snapshot/1", kw_only=True):
     """Base64 in JSON."""
 
 
+class Diagnostics(Head, frozen=True, tag="edge/diagnostics/1", kw_only=True):
+    """Asked for by a command: more than fits a receipt, for whoever looks for what is wrong."""
+
+    id: str
+    """Of the command that asked."""
+    sections: dict[str, dict[str, Scalar]]
+    """`versions`, `disk`, `memory`, `link`, `camera <name>` ...: what was found there."""
+    warnings: tuple[str, ...] = ()
+    """The last lines of the log that warn, newest last; secrets are masked."""
+
+
 class Response(Head, frozen=True, tag="edge/resp/1", kw_only=True):
     """A receipt: what became of the command `id`."""
 
@@ -304,7 +316,7 @@ class Ack(Part, frozen=True, tag_field="schema", tag="edge/ack/1", kw_only=True)
     at: float = 0.0
 
 
-Said = Availability | Info | Status | Shelf | EventMessage | TelemetryMessage | Snapshot | Response | Reported
+Said = Availability | Info | Status | Shelf | EventMessage | TelemetryMessage | Snapshot | Response | Reported | Diagnostics
 """What a device says."""
 Message = Said | Ack
 
@@ -312,6 +324,7 @@ _LIMITS: dict[type[Part], int] = {
     EventMessage: MAX_EVENT_BYTES,
     TelemetryMessage: MAX_TELEMETRY_BYTES,
     Snapshot: MAX_SNAPSHOT_BYTES,
+    Diagnostics: MAX_DIAGNOSTICS_BYTES,
     Ack: MAX_ACK_BYTES,
 }
 

@@ -90,6 +90,10 @@ class Topics:
         """Written by collectors: the ids that they have stored."""
         return f"{self.base}/ack"
 
+    @property
+    def diagnostics(self) -> str:
+        return f"{self.base}/diagnostics"
+
     def shelf(self, camera: str) -> str:
         return f"{self.base}/shelf/{check_segment('camera', camera)}"
 
