@@ -166,7 +166,7 @@ class Convergence:
             seen = self._look()
             progress = c.noted(desired, seen, before)
             step = c.decide(desired, seen, progress)
-        progress = _told(progress, step)
+        progress = c.told(progress, step)
         self._wish.note(progress)
         return _Looked(desired, step, progress)
 
@@ -250,28 +250,3 @@ class Convergence:
         if self._trouble[0] != kind:
             log.info("desired: %s; tried again later", fault)
         self._trouble = (kind, clipped(str(fault)))
-
-
-_DOING: Mapping[type[object], str] = {
-    c.SetConfig: "configuring",
-    c.Install: "installing",
-    c.Activate: "activating",
-    c.TakeOut: "taking_out",
-}
-
-
-def _told(progress: c.Progress, step: c.Step) -> c.Progress:
-    """The progress that a step stands for."""
-    if isinstance(step, c.Rest):
-        return progress
-    if isinstance(step, c.Converged):
-        return msgspec.structs.replace(progress, state="converged", reason="", detail="")
-    if isinstance(step, c.Failed):
-        return msgspec.structs.replace(progress, state="failed", reason=step.reason, detail=clipped(step.detail))
-    reason, detail = _DOING.get(type(step), ""), ""
-    if isinstance(step, c.Waiting):
-        reason, detail = step.reason, step.detail
-    tried = progress.config_tries + isinstance(step, c.SetConfig)
-    return msgspec.structs.replace(
-        progress, state="converging", reason=reason, detail=clipped(detail), config_tries=tried
-    )

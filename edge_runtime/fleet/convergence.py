@@ -134,6 +134,14 @@ class TakeOut:
 Step = Rest | Converged | Failed | Waiting | SetConfig | Install | Activate | TakeOut
 
 
+_DOING: Mapping[type[object], str] = {
+    SetConfig: "configuring",
+    Install: "installing",
+    Activate: "activating",
+    TakeOut: "taking_out",
+}
+
+
 def why(desired: Desired) -> str:
     """The reason that the store is given."""
     return f"{WHY} {desired.seq}" + (f" ({desired.rollout})" if desired.rollout else "")
@@ -155,6 +163,21 @@ def noted(desired: Desired, seen: Seen, so_far: Progress) -> Progress:
     return msgspec.structs.replace(
         so_far, entered=so_far.entered or entered, configured=so_far.configured or configured
     )
+
+
+def told(so_far: Progress, step: Step) -> Progress:
+    """The progress that a step stands for."""
+    if isinstance(step, Rest):
+        return so_far
+    if isinstance(step, Converged):
+        return msgspec.structs.replace(so_far, state="converged", reason="", detail="")
+    if isinstance(step, Failed):
+        return msgspec.structs.replace(so_far, state="failed", reason=step.reason, detail=step.detail[:_WORDS])
+    reason, detail = _DOING.get(type(step), ""), ""
+    if isinstance(step, Waiting):
+        reason, detail = step.reason, step.detail[:_WORDS]
+    tried = so_far.config_tries + isinstance(step, SetConfig)
+    return msgspec.structs.replace(so_far, state="converging", reason=reason, detail=detail, config_tries=tried)
 
 
 def _config_step(desired: Desired, seen: Seen, so_far: Progress) -> Step | None:

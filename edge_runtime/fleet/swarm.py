@@ -23,7 +23,6 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
 from edge_runtime.fleet.backoff import Cause, delay_s
-from edge_runtime.fleet.link import Settled
 from edge_runtime.fleet.session import Incoming
 from edge_runtime.fleet.settings import BrokerAddress
 from edge_runtime.telemetry import builders
@@ -47,8 +46,8 @@ class SwarmSent:
 
     __slots__ = ("_state",)
 
-    def __init__(self) -> None:
-        self._state = Delivery.PENDING
+    def __init__(self, state: Delivery = Delivery.PENDING) -> None:
+        self._state = state
 
     def settle(self, state: Delivery) -> None:
         self._state = state
@@ -158,12 +157,12 @@ class SwarmLink:
 
     def publish(self, topic: str, payload: bytes, qos: int, retain: bool) -> Receipt:
         if self._client is None or not self.connected:
-            return Settled(Delivery.FAILED)
+            return SwarmSent(Delivery.FAILED)
         info = self._client.publish(topic, payload, qos, retain)
         self._swarm.counts["sent"] += 1
         self._swarm.counts["bytes_sent"] += len(topic) + len(payload) + 5
         if qos == 0:
-            return Settled(Delivery.ACKNOWLEDGED)
+            return SwarmSent(Delivery.ACKNOWLEDGED)
         sent = SwarmSent()
         self._pending[info.mid] = sent
         return sent
