@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import json
 import math
-import re
-from collections.abc import Iterator
 from pathlib import Path
 
-import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_runtime.errors import BadConfig, Refused
-from edge_runtime.fleet.commands import Command
 from edge_runtime.records import Event, Layout, Reason, Remark, Slot, State
 from edge_runtime.telemetry import builders, messages
 from edge_runtime.telemetry.builders import CameraHealth, Health, Stamp
@@ -22,7 +18,7 @@ from edge_runtime.telemetry.figures import CameraWindow, quantile
 from edge_runtime.telemetry.spool import SpoolCounts
 from edge_runtime.telemetry.topics import Heard, Topics, command_root, read_topic, segment_fault
 from telemetry import outcomes
-from telemetry.asyncapi import check, document, message_of
+from telemetry.asyncapi import check
 
 TOPICS = Topics("store-7", "box-1")
 STAMP = Stamp(TOPICS, 42)
@@ -219,74 +215,6 @@ def test_the_slots_that_are_not_stocked_stand_together() -> None:
 )
 def test_the_time_is_there_for_people(at: float, text: str) -> None:
     assert builders.for_people(at) == text
-
-
-@pytest.mark.parametrize(
-    ("name", "record"),
-    [
-        ("availability", messages.Availability),
-        ("info", messages.Info),
-        ("status", messages.Status),
-        ("shelf", messages.Shelf),
-        ("slot", messages.SlotLine),
-        ("event", messages.EventMessage),
-        ("telemetry", messages.TelemetryMessage),
-        ("figures", messages.CameraFigures),
-        ("spool", messages.SpoolStatus),
-        ("drift", messages.DriftLine),
-        ("snapshot", messages.Snapshot),
-        ("response", messages.Response),
-        ("reported", messages.Reported),
-        ("rollback", messages.Rollback),
-        ("ack", messages.Ack),
-        ("command", Command),
-    ],
-)
-def test_the_document_names_the_fields_of_the_records(name: str, record: type[msgspec.Struct]) -> None:
-    schema = document()["components"]["schemas"][name]
-    fields = msgspec.structs.fields(record)
-    assert set(schema["properties"]) - {"schema"} == {field.name for field in fields}
-    assert set(schema.get("required", ())) - {"schema"} == {field.name for field in fields if field.required}
-
-
-def test_the_document_holds_together() -> None:
-    """Every reference leads somewhere, every parameter of an address is described, every channel has an operation."""
-
-    def resolve(reference: str) -> object:
-        found: object = document()
-        for step in reference.removeprefix("#/").split("/"):
-            found = found[step]  # type: ignore[index]
-        return found
-
-    def references(node: object) -> Iterator[str]:
-        if isinstance(node, dict):
-            if "$ref" in node:
-                yield node["$ref"]
-            for value in node.values():
-                yield from references(value)
-        elif isinstance(node, list):
-            for value in node:
-                yield from references(value)
-
-    assert document()["asyncapi"].startswith("3.")
-    assert all(resolve(reference) for reference in references(document()))
-    for channel in document()["channels"].values():
-        assert set(re.findall(r"\{(\w+)\}", channel["address"])) == set(channel["parameters"])
-    used = {operation["channel"]["$ref"].rpartition("/")[2] for operation in document()["operations"].values()}
-    used |= {
-        o["reply"]["channel"]["$ref"].rpartition("/")[2] for o in document()["operations"].values() if "reply" in o
-    }
-    assert used == set(document()["channels"])
-
-
-def test_the_document_has_every_topic() -> None:
-    topics = [
-        TOPICS.availability, TOPICS.info, TOPICS.status, TOPICS.telemetry, TOPICS.shelf("c"), TOPICS.event("slot"),
-        TOPICS.snapshot("c"), TOPICS.command("ping"), TOPICS.response("ping"), TOPICS.reported, TOPICS.ack,
-    ]  # fmt: skip
-    assert [message_of(topic) for topic in topics] == [
-        "availability", "info", "status", "telemetry", "shelf", "event", "snapshot", "command", "response", "reported", "ack",
-    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("raw", [b"", b"[]", b"{}", b'{"schema":"edge/none/1"}', b"\xff", b"[" * 100_000])
