@@ -1,6 +1,7 @@
-"""Files that ship with the runtime: the factory bundles and the demo camera's layout.
+"""Files that ship with the runtime: the factory bundles, the face detector, the demo camera's layout, the brokers' configurations.
 
-In a wheel they lie in `edge_runtime/assets/`; in a checkout they are the repository's own `models/` and `calibration/`.
+In a wheel they lie in `edge_runtime/assets/`; in a checkout they are the repository's own `models/`, `calibration/` and
+`deploy/`.
 """
 
 from __future__ import annotations
@@ -26,6 +27,16 @@ def factory_bundles(name: str = "") -> tuple[Path, ...]:
     )
 
 
+def face_detector() -> Path:
+    """YuNet as an ONNX file (models/faces/README.md)."""
+    return _folder("models", "faces") / "yunet_n_320_320.onnx"
+
+
 def demo_layout() -> Path:
     """The layout.json of the simulated store camera."""
     return _folder("calibration", "demo") / "layout.json"
+
+
+def broker_files(broker: str) -> Path:
+    """The folder of a broker's configuration files: `mosquitto` or `nats-cluster`."""
+    return _folder("deploy", broker)
