@@ -22,7 +22,9 @@ class Cause(StrEnum):
     DENIED = "denied"
     """Wrong user, password or certificate, or not allowed: waiting does not mend it, a person does."""
     TLS = "tls"
-    """The broker's certificate can not be trusted, or TLS can not be agreed on."""
+    """A certificate can not be trusted, the broker's or the device's own, or TLS can not be agreed on."""
+    TAKEN = "taken"
+    """Another client came with the same client id, and the broker keeps the newer one: two devices with one name."""
     CREDENTIALS = "credentials"
     """A file with a password, key or certificate can not be read."""
 
@@ -35,6 +37,7 @@ _FIRST_AND_CAP_S = {
     Cause.DENIED: (15.0, 600.0),
     Cause.TLS: (15.0, 600.0),
     Cause.CREDENTIALS: (5.0, 120.0),
+    Cause.TAKEN: (30.0, 900.0),
 }
 LEAST_S = 0.05
 

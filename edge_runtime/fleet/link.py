@@ -7,11 +7,18 @@ import random
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from edge_runtime.fleet.backoff import Cause, delay_s
-from edge_runtime.fleet.session import ConnectFault, Incoming, Session
-from edge_runtime.fleet.settings import MqttSettings
+from edge_runtime.fleet.faults import ConnectFault, taken
+from edge_runtime.fleet.receipts import ReceiptBook, Settled
+from edge_runtime.fleet.rotation import Rotation
+from edge_runtime.fleet.samples import Samples, Told
+from edge_runtime.fleet.session import Filters, Incoming, Session
+from edge_runtime.fleet.settings import BrokerAddress, Dialect, MqttSettings, Proof
+from edge_runtime.fleet.tls import days_left
+from edge_runtime.fleet.twins import Twins
 from edge_runtime.telemetry import builders
 from edge_runtime.telemetry.builders import Stamp
 from edge_runtime.telemetry.messages import encode
@@ -21,6 +28,13 @@ log = logging.getLogger(__name__)
 
 SETTLED_S = 30.0
 """A connection that lasted this long was a good one: the next back-off begins anew."""
+TICK_S = 0.5
+"""Between two looks at what is to be read back."""
+NEXT_NODE_S = 0.5
+"""At most, before the next node of a cluster is tried: the devices of the one that fell must not all come at once."""
+WARN_DAYS = 21.0
+"""So long before the device's own certificate ends, it is a problem."""
+DAY_S = 86_400.0
 
 
 class LinkState(StrEnum):
@@ -32,22 +46,35 @@ class LinkState(StrEnum):
     STOPPED = "stopped"
 
 
-class Settled:
-    """A receipt whose end is known at once."""
+@dataclass(frozen=True, slots=True)
+class LinkReport:
+    """How the link is, for status, health and metrics."""
 
-    def __init__(self, delivery: Delivery) -> None:
-        self._delivery = delivery
-
-    def delivery(self) -> Delivery:
-        return self._delivery
+    state: LinkState
+    cause: Cause
+    problems: tuple[str, ...]
+    """What a person must mend, the connection first, as sentences."""
+    connections: int
+    last_error: str
+    """Why the newest connection ended or did not come about; stays until the next."""
+    address: str
+    """The broker's node that it is connected to, or tries next."""
+    protocol: str
+    """`3.1.1` or `5`; empty before the first connection."""
+    receipts: str
+    unconfirmed: int
+    """Records that the broker has acknowledged and nothing has proven yet."""
+    certificate_days: float | None
+    """Until the device's own certificate ends; None without one."""
 
 
 class MqttLink:
-    """A `telemetry.publisher.Publisher` over MQTT 3.1.1.
+    """A `telemetry.publisher.Publisher` over MQTT 5 or 3.1.1.
 
     Availability is its own business: the will (`offline`, `lost`), the birth (`online`) at every connect and the
     farewell (`offline`, `stopped`) share topic, QoS 1 and retain, and carry the session and the connection's number.
-    `on_connect` callbacks run in the link's thread after the birth; `on_message` runs in paho's thread: be quick there.
+    `on_connect` callbacks run in the link's thread after the birth; the listener runs in paho's thread: be quick there.
+    A durable record (`event/...`) is ACKNOWLEDGED when its proof has come (`receipts`), anything else by the broker.
     """
 
     def __init__(
@@ -58,62 +85,109 @@ class MqttLink:
         clock: Callable[[], float] = time.monotonic,
         chance: Callable[[], float] = random.random,
     ) -> None:
-        self._settings = settings
-        self._stamp = stamp
+        self._settings, self._stamp = settings, stamp
         self._wall, self._clock, self._chance = wall, clock, chance
         self._callbacks: list[Callable[[], None]] = []
         self._listener: Callable[[Incoming], None] | None = None
-        self._filters: tuple[str, ...] = ()
+        self._filters: Filters = ()
         self._session: Session | None = None
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
-        self._state = LinkState.NEW
-        self._cause = Cause.NONE
-        self._problem = ""
-        self._connections = self._connecting = 0
+        self._rotation = Rotation(settings.addresses, chance)
+        self._old_brokers: set[BrokerAddress] = set()
+        self._receipts = ReceiptBook(stamp.topics, settings.proof, clock, chance)
+        self._samples = Samples(stamp.topics, clock, settings.proof is not Proof.BROKER)
+        self._twins = Twins(stamp, clock)
+        self._hushed_until_s: float | None = None
+        self._refused: tuple[str, ...] = ()
         self._warned: set[Cause] = set()
-        self._failures = 0
+        self._told: frozenset[str] = frozenset()
+        self._failures = self._connecting = 0
+        self._opened_s = 0.0
+        self._wait = False
+        self._report = LinkReport(
+            LinkState.NEW, Cause.NONE, (), 0, "", str(self._rotation.node), "", settings.proof, 0, None
+        )
+        self._problem = ""
 
     @property
     def state(self) -> LinkState:
-        return self._state
+        return self._report.state
 
     @property
     def cause(self) -> Cause:
         """Why it is not online."""
-        return self._cause
+        return self._report.cause
 
     @property
     def problem(self) -> str:
-        """The same as a sentence with the mend; empty while online."""
-        return self._problem
+        """Why it is not online as a sentence with the mend, else the first thing that hinders delivery; or empty."""
+        return next(iter(self.problems), "")
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """All that a person must mend."""
+        if self.state is LinkState.STOPPED:
+            return ()
+        found = [self._problem] if self._problem else []
+        if self._twins.suspected and not self._problem:
+            found.append(str(taken(self._report.address, self._settings.client_id)))
+        if self._refused:
+            found.append(
+                f"the broker does not let this device subscribe to {', '.join(map(repr, self._refused))}; "
+                "check its access list"
+            )
+        days = self._report.certificate_days
+        if days is not None and days < WARN_DAYS:
+            ends = f"ends in {days:.0f} days" if days >= 0 else f"ended {-days:.0f} days ago"
+            found.append(f"the device's certificate {self._settings.cert_file} {ends}. Renew it; it is read at connect")
+        return (*found, *self._receipts.problems(), *self._samples.problems())
 
     @property
     def connections(self) -> int:
         """How often it came online."""
-        return self._connections
+        return self._report.connections
 
     @property
     def connected(self) -> bool:
-        return self._state is LinkState.ONLINE
+        return self.state is LinkState.ONLINE
+
+    def report(self) -> LinkReport:
+        """How it is now."""
+        return replace(self._report, problems=self.problems, unconfirmed=self._receipts.unconfirmed)
 
     def on_connect(self, callback: Callable[[], None]) -> None:
         self._callbacks.append(callback)
 
-    def listen(self, filters: tuple[str, ...], listener: Callable[[Incoming], None]) -> None:
-        """Subscribe at every connect. Call it before `start`."""
-        self._filters, self._listener = filters, listener
+    def listen(self, filters: tuple[str, ...], listener: Callable[[Incoming], None], qos: int = 1) -> None:
+        """Subscribe at every connect. Call it before `start`; a second call replaces the first."""
+        self._filters, self._listener = tuple((name, qos) for name in filters), listener
+
+    def hush(self, seconds: float) -> None:
+        """Unsubscribe from what `listen` asked for, and subscribe again after a while: for a flood. Never blocks."""
+        session, known = self._session, self._hushed_until_s is not None
+        self._hushed_until_s = self._clock() + seconds
+        if session is not None and not known:
+            session.unsubscribe(tuple(name for name, _ in self._filters))
 
     def publish(self, topic: str, payload: bytes, qos: int = 1, retain: bool = False) -> Receipt:
         """Give a message to the session there is; without one the receipt is FAILED at once."""
         session = self._session
         if session is None or session.over.is_set():
             return Settled(Delivery.FAILED)
+        durable = not retain and qos > 0 and self._receipts.covers(topic)
+        if durable:
+            known = self._receipts.admit(topic, payload)
+            if known is not None:
+                return Settled(known)
+        else:
+            self._samples.published(topic, payload, retain)
         try:
-            return session.publish(topic, payload, qos, retain)
+            sent = session.publish(topic, payload, qos, retain, topic == self._stamp.topics.telemetry)
         except ValueError as fault:
             log.warning("a message to %r can not be sent: %s", topic[:120], fault)
             return Settled(Delivery.REFUSED)
+        return self._receipts.sent(topic, payload, sent) if durable else Told(self._samples, topic, sent)
 
     def start(self) -> None:
         """Connect in the background, now and whenever the connection is lost. Returns at once."""
@@ -131,66 +205,155 @@ class MqttLink:
                 time.sleep(0.01)
             session.close(max(0.1, until_s - self._clock()))
         if self._thread is not None:
-            self._thread.join(1.0)
-        self._session = None
-        self._state, self._cause, self._problem = LinkState.STOPPED, Cause.STOPPED, ""
+            self._thread.join(2.0)
+        self._session, self._problem = None, ""
+        self._report = replace(self._report, state=LinkState.STOPPED, cause=Cause.STOPPED)
+
+    # The link's thread
 
     def _run(self) -> None:
         while not self._stopping.is_set():
-            self._state = LinkState.CONNECTING
+            self._report = replace(self._report, state=LinkState.CONNECTING, address=str(self._rotation.node))
             try:
                 session = self._open()
             except ConnectFault as fault:
-                self._failed(fault.cause, str(fault))
+                self._failed(fault)
             else:
                 self._stay(session)
-            if self._stopping.is_set():
-                return
-            self._stopping.wait(delay_s(self._cause, self._failures, self._chance))
+                session.forget()
+            if not self._stopping.is_set():
+                self._stopping.wait(self._pause_s())
+
+    def _pause_s(self) -> float:
+        """Before the next attempt: hardly any if there is another node to try, else by the cause."""
+        if not self._wait:
+            return NEXT_NODE_S * self._chance()
+        attempt = self._twins.count if self.cause is Cause.TAKEN else self._rotation.rounds
+        return delay_s(self.cause, attempt, self._chance)
 
     def _open(self) -> Session:
-        self._connecting = self._connections + 1
-        will = self._availability("offline", "lost")
-        session = Session(self._settings, self._stamp.topics.availability, will, self._dispatch)
-        self._connections = self._connecting
+        self._connecting = self.connections + 1
+        self._opened_s = self._clock()
+        session = self._connect(self._rotation.node)
+        self._receipts.connected()
+        self._samples.connected()
+        self._refused = ()
+        session.subscribe(((self._stamp.topics.availability, 0),))
         self._say_availability(session, "online", "connected")
-        if self._filters:
+        session.subscribe(tuple((name, 0) for name in self._receipts.filters))
+        if self._hushed_until_s is None:
             session.subscribe(self._filters)
         if self._problem:
-            log.info("connected to %s again", self._settings.address)
-        self._session = session
-        self._state, self._cause, self._problem = LinkState.ONLINE, Cause.NONE, ""
+            log.info("connected to %s again", session.address)
+        self._session, self._problem = session, ""
+        self._report = replace(
+            self._report,
+            state=LinkState.ONLINE,
+            cause=Cause.NONE,
+            connections=self._connecting,
+            protocol=session.dialect,
+            certificate_days=days_left(self._settings.cert_file, self._wall()),
+        )
         for callback in self._callbacks:
             callback()
         return session
 
+    def _connect(self, address: BrokerAddress) -> Session:
+        """In the newest dialect that both know, within one attempt."""
+        will = self._stamp.topics.availability, self._availability("offline", "lost")
+        if self._settings.dialect is not Dialect.AUTO or address in self._old_brokers:
+            dialect = Dialect.V5 if self._settings.dialect is Dialect.V5 else Dialect.V311
+            return Session(self._settings, address, dialect, will, self._dispatch, self._filter_refused)
+        try:
+            return Session(self._settings, address, Dialect.V5, will, self._dispatch, self._filter_refused)
+        except ConnectFault as fault:
+            if not fault.old_broker:
+                raise
+        session = Session(self._settings, address, Dialect.V311, will, self._dispatch, self._filter_refused)
+        self._old_brokers.add(address)
+        return session
+
     def _stay(self, session: Session) -> None:
         """Until the session is over."""
-        began_s = self._clock()
+        began_s, born_at = self._opened_s, self._wall()
         if self._stopping.is_set():
             session.close(1.0)
-        session.over.wait()
+        while not session.over.wait(TICK_S):
+            self._tend(session)
         if self._stopping.is_set():
             return
         self._session = None
+        self._twins.born(born_at)
         if self._clock() - began_s >= SETTLED_S:
-            self._failures = 0
+            self._rotation.settled()
             self._warned.clear()
-        self._failed(Cause.LOST, f"the connection to {self._settings.address} was lost: {session.end}")
+        fault = session.ended()
+        if fault.cause is Cause.TAKEN:
+            self._twins.sign()
+        elif fault.cause is Cause.LOST and self._twins.seen_since(began_s):
+            fault = taken(str(session.address), self._settings.client_id)
+        self._failed(fault)
 
-    def _failed(self, cause: Cause, problem: str) -> None:
+    def _tend(self, session: Session) -> None:
+        """While it is online, now and then."""
+        step = self._samples.step()
+        if step is not None:
+            session.subscribe(((step.subscribe, 0),) if step.subscribe else ())
+            if step.publish:
+                self.publish(step.subscribe, step.publish, 1, True)
+            if step.unsubscribe != self._stamp.topics.availability:
+                session.unsubscribe((step.unsubscribe,) if step.unsubscribe else ())
+        if self._hushed_until_s is not None and self._clock() >= self._hushed_until_s:
+            self._hushed_until_s = None
+            session.subscribe(self._filters)
+        told = frozenset(self.problems)
+        for problem in told - self._told:
+            log.warning("%s", problem)
+        for problem in self._told - told:
+            log.info("no longer so: %s", problem)
+        self._told = told
+
+    def _failed(self, fault: ConnectFault) -> None:
         """The first failure of its kind warns, those that follow are for who looks closely."""
         self._failures += 1
-        log.log(logging.DEBUG if cause in self._warned else logging.WARNING, "%s", problem)
-        self._warned.add(cause)
-        self._state, self._cause, self._problem = LinkState.WAITING, cause, problem
+        self._wait = self._rotation.fail()
+        if fault.moved_to and self._rotation.prefer(fault.moved_to):
+            self._wait = False
+        if fault.cause is Cause.TAKEN:
+            self._wait = True
+        log.log(logging.DEBUG if fault.cause in self._warned else logging.WARNING, "%s", fault)
+        self._warned.add(fault.cause)
+        self._problem = str(fault)
+        days = days_left(self._settings.cert_file, self._wall())
+        self._report = replace(
+            self._report,
+            state=LinkState.WAITING,
+            cause=fault.cause,
+            last_error=str(fault),
+            certificate_days=days,
+        )
+
+    # paho's thread
 
     def _dispatch(self, message: Incoming) -> None:
+        if self._receipts.heard(message.topic, message.payload):
+            return
+        if message.topic == self._stamp.topics.availability and message.retained:
+            self._twins.found(message.payload)
+        self._samples.heard(message.topic, message.payload)
         if self._listener is not None:
             self._listener(message)
+
+    def _filter_refused(self, name: str) -> None:
+        if name in self._receipts.filters:
+            self._receipts.filter_refused(name)
+        elif any(name == wanted for wanted, _ in self._filters):
+            self._refused = (*self._refused, name)
 
     def _availability(self, state: str, reason: str) -> bytes:
         return encode(builders.availability(self._stamp, self._wall(), self._connecting, state, reason))
 
     def _say_availability(self, session: Session, state: str, reason: str) -> Receipt:
-        return session.publish(self._stamp.topics.availability, self._availability(state, reason), 1, True)
+        topic, payload = self._stamp.topics.availability, self._availability(state, reason)
+        self._samples.published(topic, payload, True)
+        return Told(self._samples, topic, session.publish(topic, payload, 1, True))

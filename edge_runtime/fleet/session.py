@@ -1,6 +1,6 @@
-"""One connection to a broker, from CONNECT to the end. With link.py, all that knows paho.
+"""One connection to a broker, from CONNECT to the end.
 
-Every connection gets a fresh paho client: nothing of an old one (queued messages, a half-read packet) can leak into the
+Every connection gets a fresh client: nothing of an old one (queued messages, a half-read packet) can leak into the
 next, and what was not acknowledged is sent again by the uplink, which knows more about it than paho does.
 """
 
@@ -13,22 +13,21 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import paho.mqtt.client as paho
-from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
-from edge_runtime.errors import EdgeError
 from edge_runtime.fleet.backoff import Cause
-from edge_runtime.fleet.settings import MqttSettings
+from edge_runtime.fleet.client import Client, publish_properties
+from edge_runtime.fleet.faults import NEVER, NOT_AUTHORIZED, ConnectFault, ending, refusal
+from edge_runtime.fleet.settings import BrokerAddress, Dialect, MqttSettings
+from edge_runtime.fleet.tls import tls_context, tls_fault
 from edge_runtime.telemetry.publisher import Delivery
 
 log = logging.getLogger(__name__)
 
-MAX_IN_FLIGHT = 64
-MAX_QUEUED = 1_024
-_DENIED = {0x84, 0x85, 0x86, 0x87, 0x8A, 0x8C}
-"""MQTT 5 reason codes (paho maps those of 3.1.1 onto them): protocol, client id, password, not authorized, banned, method."""
-_BUSY = {0x88, 0x89, 0x97, 0x9F}
+MAX_CODES = 4_096
+Filters = tuple[tuple[str, int], ...]
+"""What to subscribe to, and with which QoS."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,90 +39,127 @@ class Incoming:
     retained: bool
 
 
-class ConnectFault(EdgeError):
-    """The connection did not come about; `cause` says how long to wait."""
-
-    def __init__(self, cause: Cause, found: str, mend: str = "") -> None:
-        super().__init__(found, mend)
-        self.cause = cause
-
-
 class Sent:
     """The receipt of one publish in one session."""
 
-    def __init__(self, info: paho.MQTTMessageInfo, over: threading.Event) -> None:
+    def __init__(self, info: paho.MQTTMessageInfo, over: threading.Event, codes: dict[int, int] | None = None) -> None:
+        """`codes`: what the broker refused, by number of the message, known before paho calls it published."""
         self._info = info
         self._over = over
+        self._codes = codes if codes is not None else {}
+        self.code = 0
+
+    @property
+    def denied(self) -> bool:
+        return self.code == NOT_AUTHORIZED
 
     def delivery(self) -> Delivery:
         gone = self._over.is_set()
         try:
-            if self._info.is_published():
-                return Delivery.ACKNOWLEDGED
+            published = self._info.is_published()
         except (ValueError, RuntimeError):
             return Delivery.FAILED
-        return Delivery.FAILED if gone else Delivery.PENDING
+        if not published:
+            return Delivery.FAILED if gone else Delivery.PENDING
+        self.code = self.code or self._codes.pop(self._info.mid, 0)
+        if not self.code:
+            return Delivery.ACKNOWLEDGED
+        return Delivery.REFUSED if self.code in NEVER else Delivery.FAILED
 
 
 class Session:
-    """Connects in `__init__`: it blocks for at most about twice the timeout, and raises ConnectFault if it can not."""
+    """Connects in `__init__`: it blocks for at most about twice the timeout, and raises ConnectFault if it can not.
+
+    `on_message` and `on_refused` (a filter that the broker does not let this device subscribe to) run in paho's thread.
+    """
 
     def __init__(
-        self, settings: MqttSettings, will_topic: str, will: bytes, on_message: Callable[[Incoming], None]
+        self,
+        settings: MqttSettings,
+        address: BrokerAddress,
+        dialect: Dialect,
+        will: tuple[str, bytes],
+        on_message: Callable[[Incoming], None],
+        on_refused: Callable[[str], None],
     ) -> None:
-        self._settings = settings
-        self._on_message = on_message
-        self._answered = threading.Event()
-        self.over = threading.Event()
-        """Set when the connection is gone, for whatever reason."""
+        self._settings, self.address, self.dialect = settings, address, dialect
+        self._on_message, self._on_refused = on_message, on_refused
         self._answer: ReasonCode | None = None
-        self.end = ""
-        self._client = self._fresh_client(will_topic, will)
-        self._connect()
+        self._moved_to = ""
+        self._end: ReasonCode | None = None
+        self._codes: dict[int, int] = {}
+        self._asked: dict[int, tuple[str, ...]] = {}
+        self._granted: dict[int, tuple[bool, ...]] = {}
+        self._client = self._fresh_client(will)
+        self.over = self._client.over
+        """Set when the connection is gone, for whatever reason."""
+        try:
+            self._connect()
+        except ConnectFault:
+            self._client.disconnect()
+            self._client.forget()
+            raise
 
-    def publish(self, topic: str, payload: bytes, qos: int, retain: bool) -> Sent:
-        """Raises ValueError for a topic or payload that MQTT can not carry."""
-        return Sent(self._client.publish(topic, payload, qos, retain), self.over)
+    def publish(self, topic: str, payload: bytes, qos: int, retain: bool, expires: bool = False) -> Sent:
+        """`expires`: it is of no use to anybody after a while. ValueError for what MQTT can not carry."""
+        extra = publish_properties(expires) if self._client.five and payload else None
+        return Sent(self._client.publish(topic, payload, qos, retain, extra), self.over, self._codes)
 
-    def subscribe(self, filters: tuple[str, ...]) -> None:
-        self._client.subscribe([(name, 1) for name in filters])
+    def subscribe(self, filters: Filters) -> None:
+        if not filters:
+            return
+        _, mid = self._client.subscribe(list(filters))
+        if mid is not None:
+            self._asked[mid] = tuple(name for name, _ in filters)
+            self._compare(mid)
+
+    def unsubscribe(self, names: tuple[str, ...]) -> None:
+        if names:
+            self._client.unsubscribe(list(names))
 
     def close(self, timeout_s: float) -> None:
         """Say goodbye: the broker then keeps the will to itself."""
         self._client.disconnect()
         self.over.wait(timeout_s)
 
-    def _fresh_client(self, will_topic: str, will: bytes) -> paho.Client:
+    def forget(self) -> None:
+        """Free what the session holds; not from paho's thread."""
+        self._client.disconnect()
+        self._client.forget()
+
+    def ended(self) -> ConnectFault:
+        """Why it is over, with the cause that says how long to wait."""
+        end, fault = self._end, self._client.words.fault
+        if isinstance(fault, ssl.SSLError):
+            return tls_fault(self.address, fault)
+        code = end.value if end is not None else 0
+        said = str(fault) if fault is not None else str(end) if end is not None else "the broker's words make no sense"
+        if fault is None and code == 0x80:  # paho's word for an end that nobody announced
+            said = "the broker closed it"
+        return ending(str(self.address), self._settings.client_id, code, said, self._moved_to)
+
+    def _fresh_client(self, will: tuple[str, bytes]) -> Client:
         settings = self._settings
-        client = paho.Client(
-            CallbackAPIVersion.VERSION2, settings.client_id, clean_session=True, reconnect_on_failure=False
-        )
-        client.max_inflight_messages_set(MAX_IN_FLIGHT)
-        client.max_queued_messages_set(MAX_QUEUED)
+        client = Client(settings.client_id, self.dialect)
         client.connect_timeout = settings.connect_timeout_s
-        client.will_set(will_topic, will, qos=1, retain=True)
+        topic, payload = will
+        client.will_set(topic, payload, qos=1, retain=True)
         if settings.user:
             client.username_pw_set(settings.user, _password(settings))
-        if settings.address.tls:
-            client.tls_set_context(_tls_context(settings))
-        client.on_connect = self._connack
-        client.on_disconnect = self._gone
-        client.on_message = self._arrived
-        client.on_subscribe = _subscribed
+        if self.address.tls:
+            client.tls_set_context(tls_context(settings))
+        client.on_connect, client.on_disconnect = self._connack, self._gone
+        client.on_message, client.on_subscribe = self._arrived, self._subscribed
+        if client.five:
+            client.on_publish = self._acknowledged
         return client
 
     def _connect(self) -> None:
-        settings, address = self._settings, self._settings.address
+        address = self.address
         try:
-            self._client.connect(address.host, address.port, settings.keepalive_s)
-        except ssl.SSLCertVerificationError as fault:
-            raise ConnectFault(
-                Cause.TLS,
-                f"the certificate of the broker at {address} is not trusted: {fault.verify_message}",
-                "Check [mqtt] ca_file, the host name, and the device's clock",
-            ) from None
+            self._client.open(address.host, address.port, self._settings.keepalive_s)
         except ssl.SSLError as fault:
-            raise ConnectFault(Cause.TLS, f"TLS with {address} failed: {fault.reason or fault}") from None
+            raise tls_fault(address, fault) from None
         except TimeoutError:
             raise ConnectFault(Cause.UNREACHABLE, f"the broker at {address} does not answer") from None
         except (OSError, UnicodeError) as fault:  # UnicodeError: a host name that DNS can not hold
@@ -132,44 +168,42 @@ class Session:
                 f"the broker at {address} can not be reached: {getattr(fault, 'strerror', None) or fault}",
                 "Check [mqtt] url and the network; the device goes on without it",
             ) from None
-        self._client.loop_start()
         self._await_answer()
 
     def _await_answer(self) -> None:
-        address = self._settings.address
-        self._answered.wait(self._settings.connect_timeout_s)
-        answer = self._answer
+        address = self.address
+        self._client.answered.wait(self._settings.connect_timeout_s)
+        answer, fault = self._answer, self._client.words.tls
         if answer is not None and not answer.is_failure:
             return
-        self._client.disconnect()
-        if answer is None:
-            raise ConnectFault(
-                Cause.SILENT,
-                f"{address} takes connections but does not answer as an MQTT broker",
-                "Check the port, and whether it wants mqtts://",
-            )
-        if answer.value in _DENIED:
-            raise ConnectFault(
-                Cause.DENIED,
-                f"the broker at {address} refused user {self._settings.user or '(none)'!r}: {answer}",
-                "Check [mqtt] username, password_file and the certificate files",
-            )
-        raise ConnectFault(Cause.BUSY, f"the broker at {address} refused the connection: {answer}")
+        if answer is not None:
+            raise refusal(str(address), self._settings.user, answer.value, str(answer), self._moved_to)
+        if fault is not None:
+            raise tls_fault(address, fault)
+        raise ConnectFault(
+            Cause.SILENT,
+            f"{address} takes connections but does not answer as an MQTT broker",
+            "Check the port, and whether it wants mqtts://",
+            old_broker=self.over.is_set(),
+        )
 
     # paho's thread
 
     def _connack(
         self, client: paho.Client, data: object, flags: paho.ConnectFlags, code: ReasonCode, extra: Properties | None
     ) -> None:
+        self._moved_to = str(getattr(extra, "ServerReference", ""))
+        self._client.hold_to(int(getattr(extra, "ReceiveMaximum", 65_535)))
         self._answer = code
-        self._answered.set()
+        self._client.answered.set()
 
     def _gone(
         self, client: paho.Client, data: object, flags: paho.DisconnectFlags, code: ReasonCode, extra: Properties | None
     ) -> None:
-        self.end = str(code)
+        self._moved_to = str(getattr(extra, "ServerReference", ""))
+        self._end = code
         self.over.set()
-        self._answered.set()
+        self._client.answered.set()
 
     def _arrived(self, client: paho.Client, data: object, message: paho.MQTTMessage) -> None:
         try:
@@ -179,10 +213,26 @@ class Session:
             return
         self._on_message(Incoming(topic, bytes(message.payload), bool(message.retain)))
 
+    def _acknowledged(
+        self, client: paho.Client, data: object, mid: int, code: ReasonCode, extra: Properties | None
+    ) -> None:
+        if code.is_failure and len(self._codes) < MAX_CODES:
+            self._codes[mid] = code.value
 
-def _subscribed(client: paho.Client, data: object, mid: int, codes: list[ReasonCode], extra: Properties | None) -> None:
-    if any(code.is_failure for code in codes):
-        log.warning("the broker does not let this device subscribe to its commands; check its access list")
+    def _subscribed(
+        self, client: paho.Client, data: object, mid: int, codes: list[ReasonCode], extra: Properties | None
+    ) -> None:
+        self._granted[mid] = tuple(not code.is_failure for code in codes)
+        self._compare(mid)
+
+    def _compare(self, mid: int) -> None:
+        """The answer may come before `subscribe` has returned the number; whoever is second compares."""
+        if mid not in self._asked or mid not in self._granted:
+            return
+        names, granted = self._asked.pop(mid, ()), self._granted.pop(mid, ())
+        for name, good in zip(names, granted, strict=False):
+            if not good:
+                self._on_refused(name)
 
 
 def _password(settings: MqttSettings) -> str | None:
@@ -194,15 +244,3 @@ def _password(settings: MqttSettings) -> str | None:
         raise ConnectFault(
             Cause.CREDENTIALS, f"[mqtt] password_file {settings.password_file} can not be read: {fault}"
         ) from None
-
-
-def _tls_context(settings: MqttSettings) -> ssl.SSLContext:
-    try:
-        context = ssl.create_default_context(cafile=str(settings.ca_file) if settings.ca_file else None)
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
-        if settings.cert_file and settings.key_file:
-            context.load_cert_chain(settings.cert_file, settings.key_file)
-    except (OSError, ValueError) as fault:
-        names = ", ".join(str(name) for name in (settings.ca_file, settings.cert_file, settings.key_file) if name)
-        raise ConnectFault(Cause.CREDENTIALS, f"[mqtt] {names} can not be used for TLS: {fault}") from None
-    return context

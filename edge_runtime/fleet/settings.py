@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -44,6 +45,26 @@ def parse_url(url: str) -> BrokerAddress:
     return BrokerAddress(parts.hostname, port or _PORTS[parts.scheme], parts.scheme == "mqtts")
 
 
+class Dialect(StrEnum):
+    """Which MQTT to speak."""
+
+    AUTO = "auto"
+    """5, and 3.1.1 with a broker that does not know it."""
+    V311 = "3.1.1"
+    V5 = "5"
+
+
+class Proof(StrEnum):
+    """What it takes to believe that a durable record has arrived."""
+
+    ECHO = "echo"
+    """The broker hands it back to the device, which subscribes to its own records."""
+    COLLECTOR = "collector"
+    """A collector names its id on the device's `ack` topic, after it has stored the record."""
+    BROKER = "broker"
+    """The broker's acknowledgement alone. Most brokers acknowledge what their access list drops."""
+
+
 @dataclass(frozen=True, slots=True)
 class MqttSettings:
     """Raises BadConfig for what can never connect. Files are read at every connect, so that they can be renewed."""
@@ -58,12 +79,23 @@ class MqttSettings:
     key_file: Path | None = None
     keepalive_s: int = 30
     connect_timeout_s: float = 10.0
+    others: tuple[str, ...] = ()
+    """Further urls of the same service: the other nodes of a cluster."""
+    dialect: Dialect = Dialect.AUTO
+    proof: Proof = Proof.BROKER
+    crl_file: Path | None = None
+    """Certificates that the broker's authority has taken back, in PEM; none of them is trusted."""
 
     def __post_init__(self) -> None:
         address = parse_url(self.url)
+        if any(parse_url(url).tls != address.tls for url in self.others):
+            raise BadConfig(
+                "[mqtt] url lists both mqtt:// and mqtts://, and a device must not fall back to plain text",
+                "Write mqtts:// everywhere",
+            )
         if not self.client_id:
             raise BadConfig("[mqtt] the client id is empty", "Give the device an id")
-        if (self.ca_file or self.cert_file or self.key_file) and not address.tls:
+        if (self.ca_file or self.cert_file or self.key_file or self.crl_file) and not address.tls:
             raise BadConfig("[mqtt] has certificate files, but its url is not mqtts://", "Write mqtts://host:8883")
         if bool(self.cert_file) != bool(self.key_file):
             raise BadConfig(
@@ -77,3 +109,8 @@ class MqttSettings:
     @property
     def address(self) -> BrokerAddress:
         return parse_url(self.url)
+
+    @property
+    def addresses(self) -> tuple[BrokerAddress, ...]:
+        """All nodes, each once."""
+        return tuple(dict.fromkeys(parse_url(url) for url in (self.url, *self.others)))

@@ -1,0 +1,108 @@
+"""paho's client with what the link must be able to rely on. With session.py and operator/, all that knows paho."""
+
+from __future__ import annotations
+
+import logging
+import ssl
+import threading
+
+import paho.mqtt.client as paho
+from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+
+from edge_runtime.fleet.settings import Dialect
+
+MAX_IN_FLIGHT = 64
+MAX_QUEUED = 1_024
+MAX_PACKET_BYTES = 1_048_576
+"""The largest packet that is read. A broker that was taken over must not fill the memory with one of 256 MB."""
+TELEMETRY_EXPIRY_S = 3_600
+"""MQTT 5: a broker that could not hand figures on for so long may drop them."""
+
+
+class Client(paho.Client):
+    """One connection, clean, without paho's own reconnecting."""
+
+    def __init__(self, client_id: str, dialect: Dialect) -> None:
+        self.five = dialect is Dialect.V5
+        super().__init__(
+            CallbackAPIVersion.VERSION2,
+            client_id,
+            clean_session=None if self.five else True,
+            protocol=MQTTProtocolVersion.MQTTv5 if self.five else MQTTProtocolVersion.MQTTv311,
+            reconnect_on_failure=False,
+        )
+        self.over = threading.Event()
+        """Set when the connection is gone or paho's thread has ended, for whatever reason."""
+        self.answered = threading.Event()
+        """Set when there is an answer to the CONNECT, or none will come."""
+        self.words = _LastWords()
+        self.enable_logger(self.words.logger)
+        self.max_inflight_messages_set(MAX_IN_FLIGHT)
+        self.max_queued_messages_set(MAX_QUEUED)
+
+    def open(self, host: str, port: int, keepalive_s: int) -> None:
+        """Connect, blocking, and start the thread. OSError and UnicodeError as they come."""
+        extra: dict[str, object] = {}
+        if self.five:
+            limits = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
+            limits.ReceiveMaximum = MAX_IN_FLIGHT
+            limits.MaximumPacketSize = MAX_PACKET_BYTES
+            extra = {"clean_start": True, "properties": limits}  # and a session expiry of 0, which is the default
+        self.connect(host, port, keepalive_s, **extra)  # type: ignore[arg-type]
+        self.loop_start()
+
+    def loop_forever(self, timeout: float = 1.0, retry_first_connection: bool = False) -> MQTTErrorCode:
+        """What paho's thread runs: a packet that its parser trips over ends the thread without a callback."""
+        try:
+            return super().loop_forever(timeout, retry_first_connection)
+        finally:
+            self.over.set()
+            self.answered.set()
+
+    def hold_to(self, receive_maximum: int) -> None:
+        """Keep to what the broker takes at once (MQTT 5, 3.2.2.3.3). paho's own setter is for before the connect."""
+        self._max_inflight_messages = min(MAX_IN_FLIGHT, receive_maximum)
+
+    def forget(self) -> None:
+        """End the thread, and let go of what refers back here, so that memory and sockets are freed at once."""
+        self.loop_stop()
+        self.on_connect = self.on_disconnect = self.on_message = self.on_subscribe = self.on_publish = None
+        self.disable_logger()
+        self._reset_sockets()
+
+    def _sock_recv(self, bufsize: int) -> bytes:
+        if bufsize > MAX_PACKET_BYTES:
+            raise ConnectionError(f"the broker sends a packet of {bufsize} bytes, at most {MAX_PACKET_BYTES} are read")
+        received: bytes = super()._sock_recv(bufsize)
+        return received
+
+
+def publish_properties(expires: bool) -> Properties:
+    """Of a message, which is JSON."""
+    found = Properties(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]
+    found.PayloadFormatIndicator = 1
+    found.ContentType = "application/json"
+    if expires:
+        found.MessageExpiryInterval = TELEMETRY_EXPIRY_S
+    return found
+
+
+class _LastWords(logging.Handler):
+    """Keeps the newest error that paho tells its log only: why the socket failed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.logger = logging.Logger("paho", logging.ERROR)
+        self.logger.addHandler(self)
+        self.fault: BaseException | None = None
+
+    def emit(self, record: logging.LogRecord) -> None:
+        for argument in record.args if isinstance(record.args, tuple) else ():
+            if isinstance(argument, BaseException):
+                self.fault = argument
+
+    @property
+    def tls(self) -> ssl.SSLError | None:
+        return self.fault if isinstance(self.fault, ssl.SSLError) else None
