@@ -1,7 +1,9 @@
-"""A NATS cluster on the loopback: three nodes that speak MQTT, each stored message on all of them before it is acknowledged.
+"""A NATS cluster on the loopback: nodes that speak MQTT, run from the very files in deploy/nats-cluster.
 
 `with LocalCluster(folder) as cluster: cluster.urls`. Nodes are killed and started again singly, with their ports and
-their files as they were. From a shell: `python -m benchmarks.fleet.cluster FOLDER` runs one until Ctrl-C.
+their files as they were. Given the folder that `fleet init --broker nats` made, it is that fleet's cluster, with its
+certificates and rules and with other addresses only; without one, TLS and rules are taken out and anybody may connect.
+From a shell: `python -m benchmarks.fleet.cluster FOLDER` runs one until Ctrl-C.
 """
 
 from __future__ import annotations
@@ -9,22 +11,30 @@ from __future__ import annotations
 import argparse
 import http.client
 import json
+import re
+import shutil
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 
+from edge_runtime.assets import broker_files
 from edge_runtime.errors import Unavailable
 from edge_runtime.fleet.local_broker import find_nats_server, free_port
+from edge_runtime.fleet.operator.settings import read_fleet
+from edge_runtime.workshop.enrolment.servers import with_settings
 
 READY_S = 60.0
 STOP_S = 10.0
 _CONNECT = bytes.fromhex("100f 0004 4d515454 04 02 000a 0003") + b"rdy"
 """MQTT 3.1.1 CONNECT, clean session, keep-alive 10 s, client id `rdy`."""
+_NEEDS_CERTIFICATES = re.compile(r"\n *(?:tls|authorization) \{[^}]*\}")
 _ACCEPTED = b"\x20\x02\x00\x00"
 
 
@@ -43,10 +53,6 @@ class Node:
     @property
     def runs(self) -> bool:
         return self.process is not None and self.process.poll() is None
-
-    @property
-    def config_file(self) -> Path:
-        return self.folder / "nats-server.conf"
 
     @property
     def log_file(self) -> Path:
@@ -68,8 +74,10 @@ class Node:
 class LocalCluster:
     """Everything it writes is in `folder`; it stops what it started. Node numbers are 0 to `nodes` - 1."""
 
-    def __init__(self, folder: Path, nodes: int = 3) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, nodes: int = 3, fleet: Path | None = None) -> None:
+        """`fleet`: the operator's folder; its hosts are `localhost`, once for each node."""
+        self._fleet = fleet
+        self._probe = _context(fleet) if fleet is not None else None
         self.nodes = tuple(Node(f"node-{number + 1}", folder / f"node-{number + 1}") for number in range(nodes))
 
     @property
@@ -79,7 +87,8 @@ class LocalCluster:
 
     @property
     def urls(self) -> tuple[str, ...]:
-        return tuple(f"mqtt://127.0.0.1:{node.mqtt}" for node in self.nodes)
+        place = "mqtts://localhost" if self._fleet is not None else "mqtt://127.0.0.1"
+        return tuple(f"{place}:{node.mqtt}" for node in self.nodes)
 
     @property
     def pids(self) -> tuple[int, ...]:
@@ -102,11 +111,11 @@ class LocalCluster:
         if node.runs:
             return
         program = find_nats_server()
-        node.folder.mkdir(parents=True, exist_ok=True)
-        node.config_file.write_text(self._config(node), "utf-8")
+        self._equip(number)
         with node.log_file.open("ab") as log_to:
             node.process = subprocess.Popen(
-                [program, "-c", str(node.config_file)],
+                [program, "-c", "nats-server.conf"],
+                cwd=node.folder,
                 stdin=subprocess.DEVNULL,
                 stdout=log_to,
                 stderr=subprocess.STDOUT,
@@ -126,6 +135,13 @@ class LocalCluster:
     def stop(self) -> None:
         for node in self.nodes:
             node.end(signal.SIGTERM)
+
+    def reload(self) -> None:
+        """Bring the fleet's rules to all nodes that run, as `fleet enrol` and `fleet revoke` tell."""
+        for number, node in enumerate(self.nodes):
+            self._equip(number)
+            if node.runs and node.process is not None:
+                node.process.send_signal(signal.SIGHUP)
 
     def wait_ready(self, number: int | None = None) -> None:
         """Until this node, or every running one, accepts MQTT connections. Raises Unavailable."""
@@ -154,26 +170,55 @@ class LocalCluster:
     ) -> None:
         self.stop()
 
-    def _config(self, node: Node) -> str:
+    def _equip(self, number: int) -> None:
+        """The node's files, as they are shipped but for addresses and, without a fleet, for what needs certificates."""
+        node = self.nodes[number]
+        node.folder.mkdir(parents=True, exist_ok=True)
+        shipped = broker_files("nats-cluster")
+        source = self._fleet / f"nats/{node.name}" if self._fleet is not None else shipped
+        for path in source.iterdir():
+            if path.suffix in (".conf", ".crt", ".key"):
+                shutil.copy(path, node.folder / path.name)
+        settings = self._settings(node)
+        (node.folder / "node.conf").write_text(with_settings((source / "node.conf").read_text("utf-8"), settings))
+        if self._fleet is None:
+            config = node.folder / "nats-server.conf"
+            config.write_text(_NEEDS_CERTIFICATES.sub("", config.read_text("utf-8")) + "no_auth_user: anybody\n")
+            (node.folder / "permissions.conf").write_text('users: [{user: "anybody", password: "anybody"}]\n')
+
+    def _settings(self, node: Node) -> Mapping[str, str]:
         routes = ", ".join(f'"nats://127.0.0.1:{other.route}"' for other in self.nodes)
-        replicas = min(3, len(self.nodes))
-        return (
-            f'server_name: "{node.name}"\n'
-            f'listen: "127.0.0.1:{node.client}"\n'
-            f'http: "127.0.0.1:{node.monitor}"\n'
-            f'jetstream {{ store_dir: "{node.folder}/store", max_file_store: 1GB, sync_interval: always }}\n'
-            f'cluster {{ name: "edge", listen: "127.0.0.1:{node.route}", routes: [{routes}] }}\n'
-            f'mqtt {{ listen: "127.0.0.1:{node.mqtt}", stream_replicas: {replicas} }}\n'
-        )
+        return {
+            "EDGE_NODE_NAME": f'"{node.name}"',
+            "EDGE_MQTT_LISTEN": f'"127.0.0.1:{node.mqtt}"',
+            "EDGE_CLIENT_LISTEN": f'"127.0.0.1:{node.client}"',
+            "EDGE_CLUSTER_LISTEN": f'"127.0.0.1:{node.route}"',
+            "EDGE_MONITOR_LISTEN": f'"127.0.0.1:{node.monitor}"',
+            "EDGE_ROUTES": f"[{routes}]",
+            "EDGE_REPLICAS": str(min(3, len(self.nodes))),
+            "EDGE_STORE_DIR": f'"{node.folder / "store"}"',
+            "EDGE_MAX_FILE_STORE": "1GB",
+        }
 
     def _accepts(self, node: Node) -> bool:
         try:
-            with socket.create_connection(("127.0.0.1", node.mqtt), 1.0) as probe:
-                probe.settimeout(10.0)
-                probe.sendall(_CONNECT)
-                return probe.recv(4) == _ACCEPTED
+            with socket.create_connection(("127.0.0.1", node.mqtt), 1.0) as plain:
+                plain.settimeout(10.0)
+                probe = self._probe.wrap_socket(plain, server_hostname="localhost") if self._probe else plain
+                with probe:
+                    probe.sendall(_CONNECT)
+                    return probe.recv(4) == _ACCEPTED
         except OSError:
             return False
+
+
+def _context(fleet: Path) -> ssl.SSLContext:
+    """The operator's."""
+    settings = read_fleet(fleet)
+    context = ssl.create_default_context(cafile=settings.ca_file)
+    assert settings.cert_file is not None
+    context.load_cert_chain(settings.cert_file, settings.key_file)
+    return context
 
 
 def _healthy(node: Node) -> bool:
@@ -196,8 +241,9 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.fleet.cluster", description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--nodes", type=int, default=3)
+    parser.add_argument("--fleet", type=Path, help="an operator's folder, from `fleet init --broker nats`")
     args = parser.parse_args(arguments)
-    with LocalCluster(args.folder, args.nodes) as cluster:
+    with LocalCluster(args.folder, args.nodes, args.fleet) as cluster:
         print("\n".join(cluster.urls), flush=True)
         signal.sigwait({signal.SIGINT, signal.SIGTERM})
     return 0

@@ -8,7 +8,18 @@ from dataclasses import dataclass
 from edge_runtime.telemetry.topics import EVERYONE, GROUP, ROOT
 from edge_runtime.workshop.enrolment.identity import COLLECTOR, OPERATOR, Identity
 
-_TOLD = ("availability", "info", "status", "reported", "telemetry", "shelf/+", "event/+", "snapshot/+", "resp/+")
+_TOLD = (
+    "availability",
+    "info",
+    "status",
+    "reported",
+    "telemetry",
+    "shelf/+",
+    "event/+",
+    "snapshot/+",
+    "resp/+",
+    "diagnostics",
+)
 """What a device says, below its own base: never `cmd`, `desired` and `ack`, which others say to it."""
 _ASKED = ("cmd/+", "desired")
 DISCOVERY = "homeassistant/device"

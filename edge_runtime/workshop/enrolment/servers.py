@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -97,17 +97,16 @@ def _nats_texts(register: Register, server: Server) -> dict[str, str]:
         "EDGE_ROUTES": "[" + ", ".join(f'"nats://{_bracketed(host)}:{ROUTE_PORT}"' for host in register.hosts) + "]",
         "EDGE_REPLICAS": str(min(3, len(register.hosts))),
     }
-    node = with_settings((folder / "node.conf").read_text("utf-8"), settings.items())
+    node = with_settings((folder / "node.conf").read_text("utf-8"), settings)
     return {"nats-server.conf": (folder / "nats-server.conf").read_text("utf-8"), "node.conf": node}
 
 
-def with_settings(node_conf: str, settings: Iterable[tuple[str, str]]) -> str:
+def with_settings(node_conf: str, settings: Mapping[str, str]) -> str:
     """A node.conf with the values of some of its names replaced."""
-    values = dict(settings)
     lines = []
     for line in node_conf.splitlines():
         name, colon, _ = line.partition(":")
-        lines.append(f"{name}: {values[name]}" if colon and name in values else line)
+        lines.append(f"{name}: {settings[name]}" if colon and name in settings else line)
     return "\n".join(lines) + "\n"
 
 
