@@ -104,6 +104,11 @@ def rounded(value: float, digits: int) -> float:
     return round(float(value), digits) if math.isfinite(value) else 0.0
 
 
+def whole(value: float) -> int:
+    """Without the `.0` that a number of JSON has no use for."""
+    return int(rounded(value, 0))
+
+
 def measured(value: float | None, digits: int) -> float | None:
     """Like `rounded`, but what is not finite counts as not measured."""
     return None if value is None or not math.isfinite(value) else round(float(value), digits)
@@ -201,7 +206,7 @@ def _slot_line(status: SlotStatus) -> m.SlotLine:
         clipped(status.sku, 80),
         status.state,
         rounded(status.confidence, 3),
-        rounded(status.since, 0),
+        whole(status.since),
         clipped(status.reason, 40),
     )
 

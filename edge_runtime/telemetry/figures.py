@@ -51,7 +51,7 @@ class CameraWindow:
         self._reset()
 
     def _reset(self) -> None:
-        self._frames = self._usable = self._light_applied = 0
+        self._frames = self._usable = 0
         self._slots = self._silent = 0
         self._unusable: Counter[str] = Counter()
         self._registration: Counter[str] = Counter()
@@ -80,7 +80,6 @@ class CameraWindow:
 
     def _observe_view(self, view: View, outcome: Outcome) -> None:
         self._usable += 1
-        self._light_applied += view.light.applied
         self._light[view.light.decision.value] += 1
         self._remarks.update(remark.value for remark in view.registration.remarks)
         series = self._series
@@ -125,7 +124,6 @@ class CameraWindow:
             inliers=None if inliers is None else int(inliers),
             remarks=dict(sorted(self._remarks.items())),
             packs_px=series["packs_px"].median(2) or None,
-            light_applied=self._light_applied,
             light=dict(sorted(self._light.items())),
             gain=series["gain"].mean(4),
             light_residual=None if before is None or after is None else (before, after),

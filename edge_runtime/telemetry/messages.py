@@ -216,7 +216,6 @@ class CameraFigures(Part, frozen=True):
     """Usable frames by what is to be said about the view all the same."""
     packs_px: float | None = None
     """Median shift of the packs against the rail's plane that was made up for, in reference pixels; left out if 0."""
-    light_applied: int = 0
     light: dict[str, int] = {}
     """Usable frames by what the gate of the light match decided."""
     gain: float | None = None
@@ -236,7 +235,7 @@ class DriftLine(Part, frozen=True):
     moved: dict[str, str] = {}
     """The signals that moved lately, and which way: `up` or `down`."""
     z: dict[str, float] = {}
-    """The signals' newest scores against their baseline, in standard deviations."""
+    """The signals' newest scores against their baseline, in standard deviations; those within one are left out."""
 
 
 class TelemetryMessage(Head, frozen=True, tag="edge/telemetry/1", kw_only=True):
@@ -316,7 +315,18 @@ class Ack(Part, frozen=True, tag_field="schema", tag="edge/ack/1", kw_only=True)
     at: float = 0.0
 
 
-Said = Availability | Info | Status | Shelf | EventMessage | TelemetryMessage | Snapshot | Response | Reported | Diagnostics
+Said = (
+    Availability
+    | Info
+    | Status
+    | Shelf
+    | EventMessage
+    | TelemetryMessage
+    | Snapshot
+    | Response
+    | Reported
+    | Diagnostics
+)
 """What a device says."""
 Message = Said | Ack
 

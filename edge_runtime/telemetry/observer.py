@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -13,10 +14,15 @@ from typing import Protocol
 from edge_runtime.records import Event, Layout, ModelId, Outcome, Unusable
 from edge_runtime.telemetry import builders
 from edge_runtime.telemetry import messages as m
-from edge_runtime.telemetry.builders import Health, Stamp, measured, model_name, spool_status
+from edge_runtime.telemetry.builders import Health, Stamp, model_name, spool_status
 from edge_runtime.telemetry.figures import CameraWindow
-from edge_runtime.telemetry.spool import Entry, Grade
+from edge_runtime.telemetry.spool import Entry, Grade, SpoolCounts
 from edge_runtime.telemetry.uplink import UplinkCounts
+
+USUAL_Z = 1.0
+"""A signal nearer to its baseline than this, in standard deviations, has nothing to tell and costs no byte."""
+BACKLOG_S = 30.0
+"""What is on its way for longer than this waits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +30,9 @@ class TelemetrySettings:
     interval_s: float = 120.0
     """Between two messages of figures; a message has about 1 kB a camera."""
     heartbeat_s: float = 900.0
-    """Retained state that did not change is said again after this long."""
+    """Retained state that did not change is said again after this long ..."""
+    shelf_heartbeats: int = 4
+    """... but a shelf, which is the largest, only every so many of them: the status tells that its camera is alive."""
     settle_s: float = 5.0
     """A camera's shelf is said at most this often, however fast its slots change."""
 
@@ -98,6 +106,7 @@ class Telemetry:
         """Of the newest interval that is over, by camera, if the model that runs is the one that made them."""
         self._began_s = self._emitted_s = monotonic()
         self._cpu_s = time.process_time()
+        self._waits_since_s: float | None = None
         self._numbers = numbers or itertools.count(1)
 
     def observe(self, outcome: Outcome) -> None:
@@ -126,13 +135,23 @@ class Telemetry:
             health.models, agreement=None
         )  # it changes with every frame, and is said with what else changes
         cameras = {n: (c.state, c.reason) for n, c in health.cameras.items()}
-        gist = (health.state, health.reasons, health.model, models, cameras)
-        if self._due(self._status_said, gist, 0.0):
+        spool = self._outlet.counts().spool
+        gist = (health.state, health.reasons, health.model, models, cameras, self._backlog(spool))
+        if self._due(self._status_said, gist, 0.0, self._settings.heartbeat_s):
             uptime_s = self._monotonic() - self._began_s
-            spool = self._outlet.counts().spool
             message = builders.status(self._stamp, self._wall(), self._next(), health, uptime_s, spool, self._figures)
             self._outlet.retain(self._stamp.topics.status, m.encode(message), first=True)
         self.tick()
+
+    def _backlog(self, spool: SpoolCounts) -> bool:
+        """Whether messages have waited for long. The status is said when that begins and when it ends: it would tell of a
+        backlog long after that has gone."""
+        now_s = self._monotonic()
+        if not spool.events + spool.telemetry:
+            self._waits_since_s = None
+        elif self._waits_since_s is None:
+            self._waits_since_s = now_s
+        return self._waits_since_s is not None and now_s - self._waits_since_s >= BACKLOG_S
 
     def report_info(self, layouts: Mapping[str, Layout], intervals_s: Mapping[str, float], commands: str) -> None:
         """Say what does not change; call it at start, and after a reload."""
@@ -178,7 +197,7 @@ class Telemetry:
                     str(line.state),
                     str(line.cause),
                     {key: str(way) for key, way in line.moved.items()},
-                    {key: measured(z, 1) or 0.0 for key, z in line.z.items()},
+                    {key: round(z, 1) for key, z in line.z.items() if math.isfinite(z) and abs(z) >= USUAL_Z},
                 )
                 for name, line in self._drift().items()
             },
@@ -189,16 +208,17 @@ class Telemetry:
         unusable = outcome.view.reason if isinstance(outcome.view, Unusable) else ""
         model = outcome.scores.model if outcome.scores else None
         gist = (unusable, tuple((s.slot, s.state) for s in outcome.statuses), model if not unusable else None)
-        if self._due(self._shelf_said[camera], gist, self._settings.settle_s):
+        heartbeat_s = self._settings.heartbeat_s
+        settle_s = min(self._settings.settle_s, heartbeat_s)
+        if self._due(self._shelf_said[camera], gist, settle_s, heartbeat_s * self._settings.shelf_heartbeats):
             payload = m.encode(builders.shelf(self._stamp, self._next(), outcome))
             self._outlet.retain(self._shelf_topics[camera], payload)
 
-    def _due(self, said: _Said, gist: object, settle_s: float) -> bool:
+    def _due(self, said: _Said, gist: object, settle_s: float, heartbeat_s: float) -> bool:
         """Whether to say it now: changed and settled, or a heartbeat is due. Notes that it was said."""
         now_s = self._monotonic()
         since_s = now_s - said.at_s
-        heartbeat_s = self._settings.heartbeat_s
-        if since_s < (min(settle_s, heartbeat_s) if gist != said.gist else heartbeat_s):
+        if since_s < (settle_s if gist != said.gist else heartbeat_s):
             return False
         said.gist, said.at_s = gist, now_s
         return True

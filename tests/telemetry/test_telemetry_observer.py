@@ -10,7 +10,7 @@ from edge_runtime.drift.cause import Cause
 from edge_runtime.drift.detector import Direction
 from edge_runtime.drift.monitor import DriftReport, DriftState
 from edge_runtime.errors import BadConfig
-from edge_runtime.records import Event, Reason, State
+from edge_runtime.records import Event, ModelId, Reason, State
 from edge_runtime.telemetry.builders import CameraHealth, Health, Stamp
 from edge_runtime.telemetry.observer import Telemetry, TelemetrySettings, resident_mb
 from edge_runtime.telemetry.spool import Entry, SpoolCounts
@@ -30,6 +30,7 @@ class Outlet:
     def __init__(self) -> None:
         self.entries: list[Entry] = []
         self.retained: list[tuple[str, dict]] = []
+        self.waiting = 3
 
     def offer(self, entry: Entry) -> None:
         check(entry.topic, entry.payload)
@@ -39,7 +40,7 @@ class Outlet:
         self.retained.append((topic, check(topic, payload)))
 
     def counts(self) -> UplinkCounts:
-        return UplinkCounts(0, 0, 0, 0, SpoolCounts(events=3))
+        return UplinkCounts(0, 0, 0, 0, SpoolCounts(events=self.waiting))
 
     def said(self, topic: str) -> list[dict]:
         return [payload for name, payload in self.retained if name == topic]
@@ -105,8 +106,8 @@ def test_a_covered_camera_changes_its_shelf() -> None:
     assert [s["usable"] for s in room.outlet.said(TOPICS.shelf("cam"))] == [True, False]
 
 
-def test_an_unchanged_shelf_is_said_again_at_the_heartbeat() -> None:
-    room = Room()
+def test_an_unchanged_shelf_is_said_again_at_every_fourth_heartbeat() -> None:
+    room = Room(heartbeat_s=225)
     for _ in range(200):
         room.telemetry.observe(outcomes.usable(STOCKED))
         room.now_s += 10
@@ -165,3 +166,63 @@ def test_a_camera_name_that_no_topic_can_hold_is_refused_at_the_start() -> None:
 
 def test_resident_memory_is_that_of_a_python_process() -> None:
     assert 5 < resident_mb() < 5_000
+
+
+def other_model() -> ModelId:
+    return ModelId("shelf-occupancy", "1.1.0", "cd" * 32)
+
+
+def test_figures_are_of_one_model() -> None:
+    room = Room()
+    for model in (outcomes.MODEL, outcomes.MODEL, other_model()):
+        room.now_s += 5
+        room.telemetry.observe(outcomes.usable(STOCKED, model=model))
+    room.now_s += 60
+    room.telemetry.observe(outcomes.usable(STOCKED, model=other_model()))
+    sent = room.outlet.sent(TOPICS.telemetry)
+    assert [(s["model"][-5:], s["cameras"]["cam"]["frames"]) for s in sent] == [("1.0.0", 2), ("1.1.0", 2)]
+
+
+def test_the_status_tells_what_a_rollout_is_judged_by() -> None:
+    room = Room()
+    health = Health("ok", (), outcomes.MODEL, {"cam": CameraHealth("ok")})
+    states = {"a": State.STOCKED, "b": State.UNKNOWN}
+    room.telemetry.observe(outcomes.usable(states))
+    room.telemetry.report_health(health)
+    room.now_s += 60
+    room.telemetry.observe(outcomes.usable(states))
+    room.telemetry.observe(outcomes.unusable(Reason.COVERED, states))
+    room.now_s += 900
+    room.telemetry.report_health(health)
+    first, later = (status["cameras"]["cam"] for status in room.outlet.said(TOPICS.status))
+    assert "estimated_accuracy" not in first
+    assert (later["estimated_accuracy"], later["unknown_share"], later["p95_ms"]) == (0.95, 0.5, 16.4)
+
+
+def test_the_figures_of_the_last_model_are_not_those_of_the_next() -> None:
+    room = Room()
+    for model in (outcomes.MODEL, other_model()):
+        room.telemetry.observe(outcomes.usable(STOCKED, model=model))
+        room.now_s += 60
+        room.telemetry.tick()
+    room.telemetry.observe(outcomes.usable(STOCKED))
+    room.telemetry.report_health(Health("ok", (), outcomes.MODEL, {"cam": CameraHealth("ok")}))
+    assert "estimated_accuracy" not in room.outlet.said(TOPICS.status)[0]["cameras"]["cam"]
+
+
+def test_the_status_is_said_again_when_a_backlog_has_gone() -> None:
+    room = Room()
+    for waiting in (3, 3, 3, 0, 0):
+        room.outlet.waiting = waiting
+        room.telemetry.report_health(Health("ok"))
+        room.now_s += 20
+    said = [status.get("spool", {}).get("events", 0) for status in room.outlet.said(TOPICS.status)]
+    assert said == [3, 3, 0]
+
+
+def test_signals_near_their_baseline_are_left_out() -> None:
+    report = DriftReport("cam", 1.0, DriftState.STEADY, Cause.NONE, {}, {"gain": 0.4, "noise": -2.04, "sharpness": 1.0})
+    room = Room(drift=lambda: {"cam": report})
+    room.now_s = 60
+    room.telemetry.tick()
+    assert room.outlet.sent(TOPICS.telemetry)[0]["drift"]["cam"]["z"] == {"noise": -2.0, "sharpness": 1.0}
