@@ -17,7 +17,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType, TracebackType
@@ -28,13 +28,16 @@ from paho.mqtt.enums import CallbackAPIVersion
 from edge_runtime.fleet.link import MqttLink
 from edge_runtime.fleet.settings import MqttSettings
 from edge_runtime.telemetry.builders import Stamp
+from edge_runtime.telemetry.courier import CourierSettings
 from edge_runtime.telemetry.session import next_session
-from edge_runtime.telemetry.spool import Entry, Grade, Spool, SpoolCounts
+from edge_runtime.telemetry.spool import Entry, Grade, Lane, Spool, SpoolCounts
 from edge_runtime.telemetry.sqlite_spool import SqliteSpool
 from edge_runtime.telemetry.topics import Topics
-from edge_runtime.telemetry.uplink import Uplink
+from edge_runtime.telemetry.uplink import Uplink, UplinkSettings
 
 KIND = "told"
+QUICK = CourierSettings(live_per_s=500.0, backlog_events_per_s=500.0)
+"""A campaign need not spare the broker."""
 FRAME_S = 0.02
 TAKEN, ASKED, DONE = "taken.ledger", "asked.ledger", "done"
 
@@ -71,11 +74,21 @@ class BookedSpool:
         self._ledger.write(entry.id for entry in given if entry.grade is Grade.EVENT)
         return kept
 
-    def begin(self, limit: int) -> tuple[Entry, ...]:
-        return self._spool.begin(limit)
+    def begin(
+        self, limit: int, grade: Grade | None = None, lane: Lane | None = None, without: Collection[str] = ()
+    ) -> tuple[Entry, ...]:
+        return self._spool.begin(limit, grade, lane, without)
 
-    def end(self, accepted: Iterable[str], rejected: Iterable[str] = ()) -> None:
-        self._spool.end(accepted, rejected)
+    def end(
+        self, accepted: Iterable[str], rejected: Iterable[str] = (), kept: Iterable[str] = (), why: str = ""
+    ) -> None:
+        self._spool.end(accepted, rejected, kept, why)
+
+    def mark(self) -> None:
+        self._spool.mark()
+
+    def note(self, dropped: Mapping[str, int]) -> None:
+        self._spool.note(dropped)
 
     def counts(self) -> SpoolCounts:
         return self._spool.counts()
@@ -93,7 +106,7 @@ def tell(folder: Path, settings: MqttSettings, topics: Topics, events: int, per_
     link = MqttLink(settings, stamp)
     asked, taken = Ledger(folder / ASKED), Ledger(folder / TAKEN)
     spool = SqliteSpool(folder / "spool.db")
-    uplink = Uplink(link, BookedSpool(spool, taken))
+    uplink = Uplink(link, BookedSpool(spool, taken), UplinkSettings(QUICK))
     stopping = threading.Event()
 
     def stop(number: int, frame: FrameType | None) -> None:

@@ -94,9 +94,15 @@ class BrokerVoice:
         return BrokerLine(str(link.state), link.problem, counts.acknowledged, line, counts.events, counts.sent)
 
     def troubles(self) -> tuple[str, ...]:
+        """Also looks after the uplink's thread: one that ended is started again."""
+        uplink = self.line.uplink.watch()
         spool = self.line.uplink.counts().spool.degraded
         problem = self.line.link.problem
-        return (*((f"broker: {problem}",) if problem else ()), *((f"spool: {spool}",) if spool else ()))
+        return (
+            *((f"broker: {problem}",) if problem else ()),
+            *((f"spool: {spool}",) if spool else ()),
+            *((uplink,) if uplink else ()),
+        )
 
     def close(self, going_on: bool = False) -> None:
         """Send what can still be sent, say goodbye; unless another daemon goes on with the line."""

@@ -1,37 +1,45 @@
 """The uplink: a thread that carries messages from the inference loop to the broker, and never makes the loop wait.
 
-Retained state (info, status, shelf) is latest-only and said again at every connect, status first. Everything else goes
-through the spool, at a limited rate, and is forgotten only when the broker has acknowledged it: at least once, with
-ids by which a reader recognizes what came twice. It is not a link: connecting is `fleet.link`'s business.
+After an outage the newest retained state goes first, then what is new, then the backlog at a limited rate. Retained
+state (info, status, shelf) is latest-only and said again at every connect, status first. Everything else goes through
+the spool and is forgotten only when it was accepted: at least once, with ids by which a reader recognizes what came
+twice. It is not a link: connecting is `fleet.link`'s business.
 """
 
 from __future__ import annotations
 
 import logging
+import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from edge_runtime.errors import TryAgain
-from edge_runtime.telemetry.publisher import Delivery, Publisher, Receipt
-from edge_runtime.telemetry.spool import Entry, Grade, Spool, SpoolCounts
+from edge_runtime.telemetry.courier import Courier, CourierSettings
+from edge_runtime.telemetry.pace import Bucket
+from edge_runtime.telemetry.publisher import Publisher
+from edge_runtime.telemetry.retained import RetainedState
+from edge_runtime.telemetry.spool import Clock, Entry, Grade, Spool, SpoolCounts
 
 log = logging.getLogger(__name__)
 
-POLL_S = 0.02
+POLL_S, SLOW_POLL_S = 0.01, 0.25
+"""Receipts are asked for so often at first, and so rarely when nothing comes."""
 IDLE_S = 1.0
 COUNT_S = 1.0
+SILENT_S = 30.0
+"""A thread that has done no step for this long is told to hang: a step waits for nothing but the disk."""
+RESTART_S, LAST_RESTART_S = 1.0, 60.0
+"""Before a thread that ended is started again: from, and at most."""
 
 
 @dataclass(frozen=True, slots=True)
 class UplinkSettings:
-    batch: int = 32
-    """Messages in flight at once."""
-    per_s: float = 50.0
-    """Messages a second from the spool, at most: a backlog must not drown the broker when a region comes back."""
-    ack_timeout_s: float = 30.0
+    courier: CourierSettings = field(default_factory=CourierSettings)
+    retained_per_s: float = 20.0
+    retained_burst: int = 32
+    """Retained messages at once: a device has one for each camera and a few of its own."""
     inbox: int = 4_096
     """Messages between the inference loop and the spool, at most; the oldest are dropped and counted."""
 
@@ -43,13 +51,15 @@ class UplinkCounts:
     sent: int
     """Publishes given to the link, repeats included."""
     acknowledged: int
-    """Entries of the spool that the broker has acknowledged."""
+    """Entries of the spool that were accepted."""
     retained: int
     """Publishes of retained state that the broker has acknowledged."""
     inbox_dropped: int
     spool: SpoolCounts
     events: int = 0
     """Events offered since the start: what a reader who missed nothing has seen."""
+    restarts: int = 0
+    """How often the thread ended and was started again."""
 
 
 class Uplink:
@@ -60,30 +70,30 @@ class Uplink:
         publisher: Publisher,
         spool: Spool,
         settings: UplinkSettings | None = None,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Clock = time.monotonic,
     ) -> None:
         self._publisher = publisher
         self._spool = spool
         self._settings = settings or UplinkSettings()
         self._clock = clock
+        pace = Bucket(self._settings.retained_per_s, self._settings.retained_burst)
+        self._retained = RetainedState(publisher, pace)
+        self._courier = Courier(publisher, spool, self._settings.courier, clock)
         self._wake = threading.Event()
         self._lock = threading.Lock()
         self._inbox: deque[Entry] = deque()
-        self._inbox_dropped = 0
-        self._retained: dict[str, bytes] = {}
-        self._unsaid: dict[str, None] = {}
-        """Retained topics whose newest payload the broker does not have, in the order in which to say them."""
-        self._saying: dict[str, Receipt] = {}
-        self._batch: dict[str, Receipt] | None = None
-        self._batch_began_s = 0.0
-        self._spool_may_hold = True
-        self._tokens = float(self._settings.batch)
-        self._refilled_s = clock()
-        self._sent = self._acknowledged = self._retained_said = self._events = 0
+        self._inbox_dropped = self._inbox_noted = 0
+        self._connects = self._connects_seen = 0
+        self._online = False
+        self._poll_s = POLL_S
+        self._retained_sent = self._events = self._restarts = 0
         self._spool_counts = SpoolCounts()
         self._counted_s = float("-inf")
         self._stop_by_s: float | None = None
         self._thread: threading.Thread | None = None
+        self._stepped_s = clock()
+        self._restart_at_s = float("inf")
+        self._ended_by = ""
         publisher.on_connect(self._connected)
 
     # Called by anyone
@@ -100,12 +110,7 @@ class Uplink:
 
     def retain(self, topic: str, payload: bytes, first: bool = False) -> None:
         """Make this the retained state of `topic`; `first` puts it at the head of what is said at a connect."""
-        with self._lock:
-            known = topic in self._retained
-            self._retained[topic] = payload
-            if first and not known:
-                self._retained = {topic: payload} | self._retained
-            self._unsaid[topic] = None
+        self._retained.set(topic, payload, first)
         self._wake.set()
 
     def counts(self) -> UplinkCounts:
@@ -113,14 +118,50 @@ class Uplink:
 
         What the inbox dropped is among the dropped, as `inbox_full`.
         """
-        spool = self._spool_counts
-        if self._inbox_dropped:
-            spool = replace(spool, dropped={**spool.dropped, "inbox_full": self._inbox_dropped})
+        spool, unnoted = self._spool_counts, self._inbox_dropped - self._inbox_noted
+        if unnoted:
+            known = spool.dropped.get("inbox_full", 0)
+            spool = replace(spool, dropped={**spool.dropped, "inbox_full": known + unnoted})
         return UplinkCounts(
-            self._sent, self._acknowledged, self._retained_said, self._inbox_dropped, spool, self._events
+            self._courier.sent + self._retained_sent,
+            self._courier.acknowledged,
+            self._retained.acknowledged,
+            self._inbox_dropped,
+            spool,
+            self._events,
+            self._restarts,
         )
 
+    @property
+    def alive(self) -> bool:
+        """Whether the thread runs."""
+        return self._thread is not None and self._thread.is_alive()
+
+    @property
+    def age_s(self) -> float:
+        """Since the thread's last step: a second or so when all is well."""
+        return max(0.0, self._clock() - self._stepped_s)
+
+    def watch(self) -> str:
+        """What is wrong with the thread, in words; empty if it is well. Call it about once a second between `start` and
+        `stop`: a thread that ended is started again, after ever longer pauses.
+        """
+        if self._thread is None or self._stop_by_s is not None:
+            return ""
+        if self._thread.is_alive():
+            return f"the uplink hangs, it has done nothing for {SILENT_S:.0f} s" if self.age_s > SILENT_S else ""
+        now_s = self._clock()
+        if self._restart_at_s == float("inf"):
+            self._restart_at_s = now_s + min(LAST_RESTART_S, RESTART_S * 2**self._restarts)
+            log.error("the uplink has ended (%s); it is started again", self._ended_by)
+        if now_s >= self._restart_at_s:
+            self._restarts += 1
+            self._restart_at_s = float("inf")
+            self.start()
+        return f"the uplink has ended ({self._ended_by})"
+
     def start(self) -> None:
+        self._stepped_s = self._clock()
         self._thread = threading.Thread(target=self._run, name="uplink", daemon=True)
         self._thread.start()
 
@@ -134,7 +175,7 @@ class Uplink:
                 log.warning("the spool's disk does not answer; what waits there is sent after the next start")
                 return
         self._absorb()
-        self._close_batch()
+        self._courier.give_back()
         self._spool_counts = self._spool.counts()
         self._spool.close()
 
@@ -142,38 +183,66 @@ class Uplink:
 
     def _connected(self) -> None:
         with self._lock:
-            self._unsaid = dict.fromkeys(self._retained)
-            self._spool_may_hold = True
+            self._connects += 1
         self._wake.set()
 
     def _run(self) -> None:
-        while self._stop_by_s is None or (self._clock() < self._stop_by_s and not self._idle()):
-            self._wake.wait(self.step())
-            self._wake.clear()
+        ended_by = "by itself"
+        try:
+            while self._stop_by_s is None or (self._clock() < self._stop_by_s and not self._idle()):
+                self._wake.wait(self.step())
+                self._wake.clear()
+            ended_by = ""
+        finally:
+            fault = sys.exception()
+            self._ended_by = f"{type(fault).__name__}: {fault}" if fault else ended_by
 
     def _idle(self) -> bool:
         with self._lock:
-            quiet = not (self._inbox or self._saying or (self._unsaid and self._publisher.connected))
-        return quiet and self._batch is None and not (self._spool_may_hold and self._publisher.connected)
+            if self._inbox:
+                return False
+        return not (self._publisher.connected and (self._retained.waiting or not self._courier.idle))
 
     def step(self) -> float:
         """Do what can be done now without waiting; the seconds after which to look again."""
+        self._stepped_s = now_s = self._clock()
         self._absorb()
         self._refresh_counts()
         if not self._publisher.connected:
-            self._close_batch()
+            if self._online:
+                self._courier.give_back()
+                self._online = False
             return IDLE_S
-        self._say_retained()
-        self._send_batch()
-        busy = self._saying or self._batch is not None or self._spool_may_hold
-        return POLL_S if busy else IDLE_S
+        with self._lock:
+            fresh, self._connects_seen = self._connects > self._connects_seen, self._connects
+        if fresh or not self._online:
+            self._online = True
+            self._courier.give_back()
+            self._courier.begin()
+            self._retained.begin()
+        said = self._retained.step(now_s)
+        self._retained_sent += said
+        done = said + self._courier.step(others_first=self._retained.unsaid(now_s))
+        return self._pause_s(done)
+
+    def _pause_s(self, done: int) -> float:
+        """Short while receipts come, longer while none do."""
+        if self._courier.in_flight or self._retained.waiting:
+            self._poll_s = POLL_S if done else min(SLOW_POLL_S, self._poll_s * 1.5)
+            return max(POLL_S, self._courier.wait_s(self._poll_s))
+        self._poll_s = POLL_S
+        return max(POLL_S, self._courier.wait_s(IDLE_S))
 
     def _refresh_counts(self) -> None:
         if self._clock() - self._counted_s < COUNT_S:
             return
         self._counted_s = self._clock()
+        dropped = self._inbox_dropped
         try:
+            if dropped > self._inbox_noted:
+                self._spool.note({"inbox_full": dropped - self._inbox_noted})
             self._spool_counts = self._spool.counts()
+            self._inbox_noted = dropped
         except TryAgain as fault:
             log.debug("%s", fault)
 
@@ -191,68 +260,4 @@ class Uplink:
         with self._lock:
             taken = {id(entry) for entry in entries}
             self._inbox = deque(entry for entry in self._inbox if id(entry) not in taken)
-            self._spool_may_hold = True
-
-    def _say_retained(self) -> None:
-        with self._lock:
-            for topic, receipt in tuple(self._saying.items()):
-                outcome = receipt.delivery()
-                if outcome is Delivery.PENDING:
-                    continue
-                del self._saying[topic]
-                self._retained_said += outcome is Delivery.ACKNOWLEDGED
-                if outcome is Delivery.FAILED:
-                    self._unsaid[topic] = None
-            ready = [(topic, self._retained[topic]) for topic in self._unsaid if topic not in self._saying]
-            for topic, _ in ready:
-                del self._unsaid[topic]
-        for topic, payload in ready:
-            self._saying[topic] = self._publisher.publish(topic, payload, 1, True)
-            self._sent += 1
-
-    def _send_batch(self) -> None:
-        if self._batch is not None:
-            outcomes = {receipt.delivery() for receipt in self._batch.values()}
-            late = self._clock() - self._batch_began_s > self._settings.ack_timeout_s
-            if Delivery.PENDING in outcomes and not late:
-                return
-            self._close_batch()
-        room = self._room()
-        if self._batch is not None or not self._spool_may_hold or room < 1:
-            return
-        with self._lock:
-            self._spool_may_hold = False
-        try:
-            entries = self._spool.begin(room)
-        except TryAgain as fault:
-            log.warning("%s", fault)
-            return
-        self._batch = {entry.id: self._publisher.publish(entry.topic, entry.payload, 1, False) for entry in entries}
-        self._batch_began_s = self._clock()
-        self._tokens -= len(entries)
-        self._sent += len(entries)
-        if not entries:
-            self._close_batch()
-        else:
-            self._spool_may_hold = True
-
-    def _room(self) -> int:
-        now = self._clock()
-        refill = max(0.0, now - self._refilled_s) * self._settings.per_s
-        self._tokens = min(float(self._settings.batch), self._tokens + refill)
-        self._refilled_s = now
-        return int(self._tokens)
-
-    def _close_batch(self) -> None:
-        if self._batch is None:
-            return
-        outcomes = {key: receipt.delivery() for key, receipt in self._batch.items()}
-        accepted = [key for key, outcome in outcomes.items() if outcome is Delivery.ACKNOWLEDGED]
-        rejected = [key for key, outcome in outcomes.items() if outcome is Delivery.REFUSED]
-        try:
-            self._spool.end(accepted, rejected)
-        except TryAgain as fault:
-            log.warning("%s", fault)
-            return
-        self._acknowledged += len(accepted)
-        self._batch = None
+        self._courier.look()

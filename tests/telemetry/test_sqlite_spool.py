@@ -11,15 +11,16 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 
 import pytest
 
 from edge_runtime.errors import TryAgain
 from edge_runtime.telemetry.fallback_spool import RETRY_S, FallbackSpool
+from edge_runtime.telemetry.memory_spool import MemorySpool
 from edge_runtime.telemetry.session import next_session
-from edge_runtime.telemetry.spool import Entry, Grade, MemorySpool
+from edge_runtime.telemetry.spool import Entry, Grade, Lane
 from edge_runtime.telemetry.sqlite_spool import SqliteSpool
 
 
@@ -131,8 +132,21 @@ def test_a_path_that_can_not_be_made_is_a_passing_fault(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(TryAgain, match="spool"):
         SqliteSpool(tmp_path / "file" / "spool.sqlite")
-    with pytest.raises(TryAgain):
-        SqliteSpool(tmp_path)
+
+
+@pytest.mark.parametrize("tail", ["", "-wal", "-shm"])
+def test_a_folder_in_the_place_of_a_file_is_set_aside_with_all_that_is_in_it(tmp_path: Path, tail: str) -> None:
+    path = tmp_path / "spool.sqlite"
+    closed_spool(path, 3)
+    place = path.with_name(path.name + tail)
+    place.unlink(missing_ok=True)
+    place.mkdir()
+    (place / "of somebody").write_text("keep")
+    spool = SqliteSpool(path)
+    assert spool.add([event("new")]) == 1
+    assert ids(spool.begin(9))[-1] == "new"
+    assert spool.counts().dropped == {"quarantined_file": 1}
+    assert [p.read_text() for p in tmp_path.rglob("of somebody")] == ["keep"]
 
 
 def test_a_full_disk_changes_nothing(tmp_path: Path) -> None:
@@ -152,7 +166,7 @@ def test_a_full_disk_changes_nothing(tmp_path: Path) -> None:
 KILLED = """
 import sys
 from pathlib import Path
-from edge_runtime.telemetry.spool import Entry, Grade
+from edge_runtime.telemetry.spool import Entry, Grade, Lane
 from edge_runtime.telemetry.sqlite_spool import SqliteSpool
 spool = SqliteSpool(Path(sys.argv[1]))
 n = int(sys.argv[2])
@@ -188,7 +202,7 @@ def test_events_that_were_added_survive_kill_9(tmp_path: Path) -> None:
 SYNCED = """
 import sys
 from pathlib import Path
-from edge_runtime.telemetry.spool import Entry, Grade
+from edge_runtime.telemetry.spool import Entry, Grade, Lane
 from edge_runtime.telemetry.sqlite_spool import SqliteSpool
 spool = SqliteSpool(Path(sys.argv[1]))
 for n in range(10):
@@ -224,13 +238,17 @@ class FlakyDisk(MemorySpool):
         self._check()
         return super().add(entries)
 
-    def begin(self, limit: int) -> tuple[Entry, ...]:
+    def begin(
+        self, limit: int, grade: Grade | None = None, lane: Lane | None = None, without: Collection[str] = ()
+    ) -> tuple[Entry, ...]:
         self._check()
-        return super().begin(limit)
+        return super().begin(limit, grade, lane, without)
 
-    def end(self, accepted: Iterable[str], rejected: Iterable[str] = ()) -> None:
+    def end(
+        self, accepted: Iterable[str], rejected: Iterable[str] = (), kept: Iterable[str] = (), why: str = ""
+    ) -> None:
         self._check()
-        super().end(accepted, rejected)
+        super().end(accepted, rejected, kept, why)
 
 
 class Clock:

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from fleet.memory_broker import MemoryBroker, MemoryLink
+import pytest
+from fleet.memory_broker import MemoryBroker, MemoryLink, MemoryReceipt
 
 from edge_runtime.errors import TryAgain
-from edge_runtime.telemetry.spool import Entry, Grade, MemorySpool, SpoolLimits
+from edge_runtime.telemetry.courier import CourierSettings
+from edge_runtime.telemetry.memory_spool import MemorySpool
+from edge_runtime.telemetry.publisher import Delivery
+from edge_runtime.telemetry.spool import Entry, Grade, SpoolLimits
 from edge_runtime.telemetry.sqlite_spool import SqliteSpool
 from edge_runtime.telemetry.uplink import Uplink, UplinkSettings
 
@@ -90,20 +95,22 @@ def test_what_was_not_acknowledged_before_the_cut_is_sent_again_under_its_id() -
 
 
 def test_a_silent_broker_is_asked_again_after_the_timeout() -> None:
-    broker, link, uplink, clock = parts(UplinkSettings(ack_timeout_s=5.0))
+    broker, link, uplink, clock = parts(UplinkSettings(CourierSettings(ack_timeout_s=5.0)))
     link.connect()
     broker.acknowledges = False
     uplink.offer(event(1))
     settle(uplink, clock, 4.0)
     assert ids(broker) == ["e1"]
     broker.acknowledges = True
-    settle(uplink, clock, 3.0)
+    settle(uplink, clock, 5.0)
     assert ids(broker) == ["e1", "e1"]
     assert uplink.counts().acknowledged == 1
 
 
 def test_the_backlog_goes_out_at_a_limited_rate() -> None:
-    broker, link, uplink, clock = parts(UplinkSettings(batch=10, per_s=20.0))
+    broker, link, uplink, clock = parts(
+        UplinkSettings(CourierSettings(window=12, reserve=2, backlog_events_per_s=20.0))
+    )
     for n in range(200):
         uplink.offer(event(n))
     link.connect()
@@ -118,7 +125,12 @@ def test_72_hours_without_a_network() -> None:
     broker, clock = MemoryBroker(), Clock()
     link = MemoryLink(broker)
     limits = SpoolLimits(max_bytes=600_000, telemetry_share=0.5)
-    uplink = Uplink(link, MemorySpool(limits, clock), UplinkSettings(per_s=50.0), clock)
+    uplink = Uplink(
+        link,
+        MemorySpool(limits, clock),
+        UplinkSettings(CourierSettings(backlog_events_per_s=50.0, backlog_telemetry_per_s=50.0)),
+        clock,
+    )
     for n in range(72 * 30):
         clock.now_s += 120.0
         uplink.retain("t/status", f"status {n}".encode(), first=True)
@@ -187,10 +199,12 @@ def test_a_spool_that_fails_to_forget_is_asked_again_and_sends_nothing_meanwhile
     class Forgetful(MemorySpool):
         full = True
 
-        def end(self, accepted: Iterable[str], rejected: Iterable[str] = ()) -> None:
+        def end(
+            self, accepted: Iterable[str], rejected: Iterable[str] = (), kept: Iterable[str] = (), why: str = ""
+        ) -> None:
             if self.full:
                 raise TryAgain("no space left on device")
-            super().end(accepted, rejected)
+            super().end(accepted, rejected, kept, why)
 
     broker, clock, spool = MemoryBroker(), Clock(), Forgetful()
     link = MemoryLink(broker)
@@ -257,3 +271,173 @@ def test_stop_sends_what_waits_and_keeps_the_rest_for_the_next_start(tmp_path: P
     again.start()
     again.stop(5.0)
     assert ids(broker) == ["e1", "e2"]
+
+
+def test_what_is_new_does_not_wait_behind_the_backlog() -> None:
+    settings = UplinkSettings(CourierSettings(window=8, reserve=2, backlog_events_per_s=5.0))
+    broker, link, uplink, clock = parts(settings)
+    for n in range(100):
+        uplink.offer(event(n))
+    settle(uplink, clock)
+    link.connect()
+    settle(uplink, clock, 2.0)
+    uplink.offer(event(1000))
+    settle(uplink, clock, 0.2)
+    assert "e1000" in ids(broker)
+    assert len(ids(broker)) < 30
+    settle(uplink, clock, 30.0)
+    assert [key for key in ids(broker) if key != "e1000"] == [f"e{n}" for n in range(100)]
+
+
+def test_what_is_new_does_not_wait_for_a_backlog_that_nobody_acknowledges() -> None:
+    settings = UplinkSettings(CourierSettings(window=8, reserve=2))
+    broker, link, uplink, clock = parts(settings)
+    for n in range(100):
+        uplink.offer(event(n))
+    settle(uplink, clock)
+    broker.acknowledges = False
+    link.connect()
+    settle(uplink, clock, 2.0)
+    assert len(ids(broker)) == 6
+    uplink.offer(event(1000))
+    settle(uplink, clock, 0.3)
+    assert ids(broker)[-1] == "e1000"
+
+
+def test_figures_of_the_backlog_wait_for_its_events() -> None:
+    settings = UplinkSettings(
+        CourierSettings(window=8, reserve=0, backlog_events_per_s=10.0, backlog_telemetry_per_s=5.0)
+    )
+    broker, link, uplink, clock = parts(settings)
+    for n in range(30):
+        uplink.offer(Entry(f"f{n}", Grade.TELEMETRY, "t/telemetry", b"f"))
+        uplink.offer(event(n))
+    settle(uplink, clock)
+    link.connect()
+    settle(uplink, clock, 20.0)
+    assert broker.topics() == ["t/event"] * 30 + ["t/telemetry"] * 30
+
+
+def test_each_record_ends_for_itself() -> None:
+    broker, link, uplink, clock = parts()
+    link.connect()
+    broker.acknowledges = False
+    uplink.offer(event(1))
+    settle(uplink, clock, 0.2)
+    broker.acknowledges = True
+    for n in range(2, 60):
+        uplink.offer(event(n))
+    settle(uplink, clock, 1.5)
+    assert uplink.counts().acknowledged == 58
+    assert uplink.counts().spool.events == 1
+
+
+class SelectiveLink(MemoryLink):
+    """Fails what goes to `held` topics while the connection stands, as a link does that sees no proof."""
+
+    held: frozenset[str] = frozenset()
+    tried = 0
+
+    def publish(self, topic: str, payload: bytes, qos: int, retain: bool) -> MemoryReceipt:
+        if topic in self.held:
+            self.tried += 1
+            return MemoryReceipt(Delivery.FAILED)
+        return super().publish(topic, payload, qos, retain)
+
+
+def test_a_topic_that_the_broker_does_not_take_is_tried_rarely_and_holds_up_no_other() -> None:
+    broker, clock = MemoryBroker(), Clock()
+    link = SelectiveLink(broker)
+    uplink = Uplink(link, MemorySpool(clock=clock), clock=clock)
+    link.held = frozenset({"t/held"})
+    link.connect()
+    for n in range(100):
+        uplink.offer(Entry(f"h{n}", Grade.EVENT, "t/held", json.dumps({"id": f"h{n}"}).encode()))
+        uplink.offer(event(n))
+    settle(uplink, clock, 60.0)
+    assert ids(broker) == [f"e{n}" for n in range(100)]
+    assert uplink.counts().spool.events == 100
+    assert link.tried < 32 + 10, "the first window, then one record at a time"
+    link.held = frozenset()
+    settle(uplink, clock, 30.0)
+    assert len(broker.published) == 200
+    assert uplink.counts().spool.events == 0
+
+
+def test_retained_state_goes_at_a_limited_rate_and_the_first_first() -> None:
+    broker, link, uplink, clock = parts(UplinkSettings(retained_per_s=10.0, retained_burst=5))
+    for n in range(40):
+        uplink.retain(f"t/shelf/{n}", b"s")
+    uplink.retain("t/status", b"s", first=True)
+    link.connect()
+    uplink.step()
+    assert broker.topics() == ["t/status", *(f"t/shelf/{n}" for n in range(4))]
+    settle(uplink, clock, 2.0)
+    assert 20 <= len(broker.published) <= 26
+    settle(uplink, clock, 2.0)
+    assert len(broker.published) == 41
+
+
+class Bomb(MemorySpool):
+    """A spool with a fault of the programmer."""
+
+    armed = False
+
+    def add(self, entries: Iterable[Entry]) -> int:
+        if self.armed:
+            raise AssertionError("boom")
+        return super().add(entries)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_thread_that_ended_is_told_and_started_again() -> None:
+    broker, clock, spool = MemoryBroker(), Clock(), Bomb()
+    link = MemoryLink(broker)
+    uplink = Uplink(link, spool, clock=clock)
+    assert uplink.watch() == ""
+    link.connect()
+    uplink.start()
+    assert (uplink.alive, uplink.watch()) == (True, "")
+    spool.armed = True
+    uplink.offer(event(1))
+    until(lambda: not uplink.alive)
+    assert "boom" in uplink.watch()
+    assert not uplink.alive, "not at once"
+    spool.armed = False
+    clock.now_s += 2.0
+    uplink.watch()
+    assert (uplink.alive, uplink.watch(), uplink.counts().restarts) == (True, "", 1)
+    until(lambda: ids(broker) == ["e1"])
+    uplink.stop(1.0)
+    assert uplink.watch() == ""
+
+
+def test_a_thread_that_hangs_is_told() -> None:
+    held, going = threading.Event(), threading.Event()
+
+    class Slow(MemorySpool):
+        def add(self, entries: object) -> int:
+            held.set()
+            going.wait(10.0)
+            return super().add(entries)  # type: ignore[arg-type]
+
+    clock = Clock()
+    uplink = Uplink(MemoryLink(MemoryBroker()), Slow(), clock=clock)
+    uplink.start()
+    uplink.offer(event(1))
+    assert held.wait(5.0)
+    assert uplink.watch() == ""
+    clock.now_s += 31.0
+    assert "hangs" in uplink.watch()
+    assert uplink.age_s > 30.0
+    going.set()
+    until(lambda: uplink.watch() == "")
+    uplink.stop(1.0)
+
+
+def until(true: Callable[[], bool]) -> None:
+    for _ in range(1_000):
+        if true():
+            return
+        time.sleep(0.01)
+    raise AssertionError("it did not come to be")

@@ -1,0 +1,72 @@
+"""Retained state on its way to the broker: latest-only, said again at every connect, the first topics first."""
+
+from __future__ import annotations
+
+import threading
+
+from edge_runtime.telemetry.pace import Bucket
+from edge_runtime.telemetry.publisher import Delivery, Publisher, Receipt
+
+RESAY_S = 5.0
+"""What the broker did not take, while the connection stands, is said again after this long."""
+
+
+class RetainedState:
+    """`set` may be called from any thread; the rest belongs to the uplink's."""
+
+    def __init__(self, publisher: Publisher, pace: Bucket) -> None:
+        self._publisher = publisher
+        self._pace = pace
+        self._lock = threading.Lock()
+        self._newest: dict[str, bytes] = {}
+        self._unsaid: dict[str, float] = {}
+        """Topic -> not before; topics whose newest payload the broker does not have, in the order in which to say them."""
+        self._saying: dict[str, Receipt] = {}
+        self.acknowledged = 0
+
+    def set(self, topic: str, payload: bytes, first: bool) -> None:
+        """Make this the state of `topic`; `first` puts it at the head of what is said at a connect."""
+        with self._lock:
+            known = topic in self._newest
+            self._newest[topic] = payload
+            if first and not known:
+                self._newest = {topic: payload} | self._newest
+            self._unsaid.setdefault(topic, float("-inf"))
+
+    def begin(self) -> None:
+        """A new connection: the broker may have nothing."""
+        with self._lock:
+            self._saying.clear()
+            self._unsaid = dict.fromkeys(self._newest, float("-inf"))
+
+    @property
+    def waiting(self) -> bool:
+        """Whether something is not said yet, or not acknowledged."""
+        return bool(self._unsaid or self._saying)
+
+    def unsaid(self, now_s: float) -> bool:
+        """Whether something could be said now."""
+        with self._lock:
+            return any(at_s <= now_s for topic, at_s in self._unsaid.items() if topic not in self._saying)
+
+    def step(self, now_s: float) -> int:
+        """Say what there is room for; how many were said."""
+        with self._lock:
+            for topic, receipt in tuple(self._saying.items()):
+                self._settle(topic, receipt.delivery(), now_s)
+            ready = [topic for topic, at_s in self._unsaid.items() if at_s <= now_s and topic not in self._saying]
+            said = [(topic, self._newest[topic]) for topic in ready[: self._pace.room(now_s)]]
+            for topic, _ in said:
+                del self._unsaid[topic]
+        for topic, payload in said:
+            self._saying[topic] = self._publisher.publish(topic, payload, 1, True)
+        self._pace.take(len(said), now_s)
+        return len(said)
+
+    def _settle(self, topic: str, outcome: Delivery, now_s: float) -> None:
+        if outcome is Delivery.PENDING:
+            return
+        del self._saying[topic]
+        self.acknowledged += outcome is Delivery.ACKNOWLEDGED
+        if outcome is Delivery.FAILED:
+            self._unsaid.setdefault(topic, now_s + RESAY_S)

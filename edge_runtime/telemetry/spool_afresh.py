@@ -1,0 +1,89 @@
+"""Begins a spool afresh beside a damaged one, with what could be read of it, so that no moment of a power cut loses either.
+
+The new file is made whole under another name, renamed to `<name>.new`, and only then is the damaged one set aside and
+the new one put in its place. Whoever finds a `.new` finishes that.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sqlite3
+from dataclasses import replace
+from pathlib import Path
+
+from edge_runtime.telemetry.quarantine import set_aside
+from edge_runtime.telemetry.spool import QUARANTINED_FILE
+from edge_runtime.telemetry.spool_file import JOURNALS, open_spool
+from edge_runtime.telemetry.spool_rows import figure_seal
+from edge_runtime.telemetry.spool_salvage import Salvaged, salvage
+
+log = logging.getLogger(__name__)
+
+SALVAGED = "salvaged"
+
+
+def begin_afresh(path: Path, why: str) -> None:
+    """Put a sound file in the place of the damaged one. Raises sqlite3.DatabaseError or OSError; call it again then."""
+    found = _read(path)
+    half = path.with_name(f"{path.name}.half")
+    for tail in ("", *JOURNALS):
+        half.with_name(half.name + tail).unlink(missing_ok=True)
+    db, _ = open_spool(half)
+    try:
+        _fill(db, found)
+    finally:
+        db.close()
+    half.replace(_ready(path))
+    sync_folder(path.parent)
+    finish(path)
+    log.warning(
+        "spool %s is damaged (%s); it is set aside and a new one begun, with %d entries that could be read",
+        path, why, len(found.rows),
+    )  # fmt: skip
+
+
+def finish(path: Path) -> None:
+    """What `begin_afresh` left to do when it was cut short."""
+    ready = _ready(path)
+    if not ready.is_file():
+        return
+    set_aside(path)
+    ready.replace(path)
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Its names are on the disk when this returns."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _ready(path: Path) -> Path:
+    return path.with_name(f"{path.name}.new")
+
+
+def _read(path: Path) -> Salvaged:
+    try:
+        return salvage(path)
+    except OSError as fault:
+        log.warning("nothing can be read of the damaged spool %s: %s", path, fault.strerror)
+        return Salvaged()
+
+
+def _fill(db: sqlite3.Connection, found: Salvaged) -> None:
+    """Rows keep their keys and, where the file still knows how long it has lived, their ages."""
+    ages = "lived_s" in found.figures
+    rows = [row if ages else replace(row, born_s=0.0) for row in found.oldest_first()]
+    figures = dict(found.figures)
+    figures[QUARANTINED_FILE] = figures.get(QUARANTINED_FILE, 0.0) + 1.0
+    if rows:
+        figures[SALVAGED] = figures.get(SALVAGED, 0.0) + len(rows)
+    db.execute("BEGIN IMMEDIATE")
+    db.executemany("INSERT OR IGNORE INTO held VALUES(?,?,?,?,?,?,?)", (row.columns() for row in rows))
+    sealed = [(name, value, figure_seal(name, value)) for name, value in figures.items()]
+    db.executemany("INSERT INTO figure VALUES(?,?,?)", sealed)
+    db.execute("COMMIT")

@@ -1,0 +1,155 @@
+"""Reads what is still whole in a damaged spool file, page by page, without SQLite.
+
+Method: the file format of SQLite 3 (sqlite.org/fileformat2.html, sections 1.6, 2.1 and 4.1). A page is the newest that
+the journal or the file has of it; every leaf page is read cell by cell, and a row counts only if it keeps its seal.
+So a damaged byte costs the row that it is in, wherever else the damage is: head, inner pages, journal. A row that had
+been deleted can come back only if the journal is damaged too (deleted rows are overwritten with zeros): it is then sent
+once more under its id.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from edge_runtime.telemetry.spool_file import PAGE_BYTES
+from edge_runtime.telemetry.spool_rows import Row, figure_of, row_of
+
+MAX_READ_BYTES = 256_000_000
+"""Of file and journal, each: what a spool can not have is not read."""
+_TABLE_LEAF, _INDEX_LEAF = 0x0D, 0x0A
+_WAL_HEAD, _FRAME_HEAD = 32, 24
+_INTEGERS = (0, 1, 2, 3, 4, 6, 8)
+_LOCAL = PAGE_BYTES - 35
+_MIN_LOCAL = (PAGE_BYTES - 12) * 32 // 255 - 23
+Value = int | float | str | bytes | None
+
+
+@dataclass(slots=True)
+class Salvaged:
+    """What could be read: rows by key, so that each is there once, in their order."""
+
+    rows: dict[int, Row] = field(default_factory=dict)
+    figures: dict[str, float] = field(default_factory=dict)
+
+    def oldest_first(self) -> list[Row]:
+        return [self.rows[key] for key in sorted(self.rows)]
+
+
+def salvage(path: Path) -> Salvaged:
+    """All that is whole in the file and in its journal. Raises OSError."""
+    pages = _pages_of(path)
+    pages |= _frames_of(path.with_name(path.name + "-wal"))
+    found = Salvaged()
+    for number, page in pages.items():
+        for values in _records(page, 100 if number == 1 else 0, pages):
+            if len(values) == 7:
+                row = row_of(*values[:4], *values[5:])
+                if row is not None:
+                    found.rows[row.key] = row
+            elif len(values) == 3 and (figure := figure_of(*values)) is not None:
+                found.figures[figure[0]] = figure[1]
+    return found
+
+
+def _pages_of(path: Path) -> dict[int, bytes]:
+    raw = _read(path)
+    return {at // PAGE_BYTES + 1: raw[at : at + PAGE_BYTES] for at in range(0, len(raw), PAGE_BYTES)}
+
+
+def _frames_of(journal: Path) -> dict[int, bytes]:
+    """The newest frame of each page. Those of the journal's present round are told by its salt, which each repeats."""
+    raw = _read(journal)
+    size = _FRAME_HEAD + PAGE_BYTES
+    pages: dict[int, bytes] = {}
+    for at in range(_WAL_HEAD, len(raw) - size + 1, size):
+        number = int.from_bytes(raw[at : at + 4], "big")
+        if raw[at + 8 : at + 16] == raw[16:24]:
+            pages[number] = raw[at + _FRAME_HEAD : at + size]
+    return pages
+
+
+def _read(path: Path) -> bytes:
+    if not path.is_file():
+        return b""
+    with path.open("rb") as file:
+        return file.read(MAX_READ_BYTES)
+
+
+def _records(page: bytes, start: int, pages: dict[int, bytes]) -> Iterator[tuple[Value, ...]]:
+    """The records of a leaf page; nothing of any other."""
+    if len(page) < start + 8 or page[start] not in (_TABLE_LEAF, _INDEX_LEAF):
+        return
+    cells = int.from_bytes(page[start + 3 : start + 5], "big")
+    for place in range(min(cells, PAGE_BYTES // 4)):
+        at = int.from_bytes(page[start + 8 + 2 * place : start + 10 + 2 * place], "big")
+        try:
+            if page[start] == _TABLE_LEAF:
+                yield _table_record(page, at, pages)
+            else:
+                length, at = _varint(page, at)
+                yield _values(page[at : at + length], None)
+        except (IndexError, ValueError, struct.error):
+            continue
+
+
+def _table_record(page: bytes, at: int, pages: dict[int, bytes]) -> tuple[Value, ...]:
+    length, at = _varint(page, at)
+    key, at = _varint(page, at)
+    if length <= _LOCAL:
+        return _values(page[at : at + length], key)
+    local = _MIN_LOCAL + (length - _MIN_LOCAL) % (PAGE_BYTES - 4)
+    local = local if local <= _LOCAL else _MIN_LOCAL
+    payload, following = page[at : at + local], page[at + local : at + local + 4]
+    for _ in range(length // (PAGE_BYTES - 4) + 1):
+        overflow = pages.get(int.from_bytes(following, "big"), b"")
+        payload, following = payload + overflow[4:], overflow[:4]
+        if len(payload) >= length:
+            break
+    return _values(payload[:length], key)
+
+
+def _values(record: bytes, key: int | None) -> tuple[Value, ...]:
+    """The columns of a record; the row's own key stands where the record has NULL in its first."""
+    head, at = _varint(record, 0)
+    if head > len(record):
+        raise ValueError("a head longer than its record")
+    kinds = []
+    while at < head:
+        kind, at = _varint(record, at)
+        kinds.append(kind)
+    values: list[Value] = []
+    for kind in kinds:
+        size = _INTEGERS[kind] if kind <= 6 else 8 if kind == 7 else 0 if kind < 12 else (kind - 12) // 2
+        if at + size > len(record):
+            raise ValueError("a record cut short")
+        values.append(_value(kind, record[at : at + size]))
+        at += size
+    if key is not None and values and values[0] is None:
+        values[0] = key
+    return tuple(values)
+
+
+def _value(kind: int, raw: bytes) -> Value:
+    if kind in (8, 9):
+        return kind - 8
+    if 1 <= kind <= 6:
+        return int.from_bytes(raw, "big", signed=True)
+    if kind == 7:
+        return float(struct.unpack(">d", raw)[0])
+    if kind >= 12:
+        return raw if kind % 2 == 0 else raw.decode("utf-8", "surrogateescape")
+    return None
+
+
+def _varint(raw: bytes, at: int) -> tuple[int, int]:
+    """A variable-length integer, and where it ends."""
+    value = 0
+    for length in range(8):
+        byte = raw[at + length]
+        value = value << 7 | byte & 0x7F
+        if byte < 0x80:
+            return value, at + length + 1
+    return value << 8 | raw[at + 8], at + 9
