@@ -26,6 +26,7 @@ from edge_runtime.config.values import (
 from edge_runtime.errors import BadConfig
 
 MAX_BYTES = 1_000_000
+MQTT_FILES = ("password_file", "ca_file", "cert_file", "key_file", "crl_file")
 _CHECK = "Mend the lines named; `edge-runtime config check` reads the file again"
 
 
@@ -70,9 +71,7 @@ def check_files(config: DeviceConfig) -> tuple[str, ...]:
         (f"camera {c.name!r}: credentials_file", c.credentials_file) for c in config.cameras
     ]
     if config.mqtt is not None:
-        secrets += [
-            (f"mqtt: {key}", getattr(config.mqtt, key)) for key in ("password_file", "ca_file", "cert_file", "key_file")
-        ]
+        secrets += [(f"mqtt: {key}", getattr(config.mqtt, key)) for key in MQTT_FILES]
     if config.mqtt is not None and config.mqtt.command_keys is not None:
         mend = "Copy the file that `edge-runtime fleet enrol` made there; every command is refused until then"
         named.append(("mqtt: command_keys", config.mqtt.command_keys, mend))
@@ -189,7 +188,7 @@ class _Reader:
             pairs = (("cert_file", "key_file"), ("key_file", "cert_file"), ("password_file", "username"))
             self._together("mqtt", mqtt, pairs)
             url = str(mqtt.get("url", ("",))[0])
-            for key in ("ca_file", "cert_file"):
+            for key in ("ca_file", "cert_file", "crl_file"):
                 if key in mqtt and url.startswith("mqtt:"):
                     self._fault("mqtt", 0, key, f"{key} with mqtt://", "mqtts://", 'Write url = "mqtts://..."')
             if mqtt.get("commands") == "signed" and "command_keys" not in mqtt and "repository" not in model:

@@ -68,6 +68,7 @@ SECTIONS: Mapping[str, Section] = {
             "ca_file": path_kind("/etc/ssl/certs/ca-certificates.crt"),
             "cert_file": path_kind("/etc/edge-runtime/device.crt"),
             "key_file": path_kind("credential:mqtt-key"),
+            "crl_file": path_kind("/etc/edge-runtime/revoked.pem"),
             "keepalive_s": whole_kind(5, 3600, 30),
             "commands": choice_kind("off", "signed", "unsigned"),
             "command_keys": path_kind("command-keys.json"),

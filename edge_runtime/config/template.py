@@ -37,6 +37,7 @@ name = "shelf-occupancy"
 #ca_file = "/etc/ssl/certs/ca-certificates.crt"
 #cert_file = "/etc/edge-runtime/device.crt"   # client certificate, together with key_file
 #key_file = "credential:mqtt-key"
+#crl_file = "/etc/edge-runtime/revoked.pem"   # certificates that the broker's authority has taken back
 #keepalive_s = 30
 #commands = "off"               # or "signed"; or "unsigned": whoever may publish to this broker commands this device
 #command_keys = "command-keys.json"   # whose signatures count; made by `edge-runtime fleet enrol`

@@ -50,6 +50,8 @@ class MqttConfig:
     ca_file: Path | None = None
     cert_file: Path | None = None
     key_file: Path | None = None
+    crl_file: Path | None = None
+    """Certificates that the broker's authority has taken back (PEM)."""
     keepalive_s: int = 30
     commands: str = "off"
     """`off`; `signed`: by one of the command keys; or `unsigned`: whoever may publish to the broker commands this device
