@@ -95,11 +95,12 @@ class MqttLink:
         self._thread: threading.Thread | None = None
         self._rotation = Rotation(settings.addresses, chance)
         self._old_brokers: set[BrokerAddress] = set()
-        self._receipts = ReceiptBook(stamp.topics, settings.proof, clock, chance)
+        self._receipts = ReceiptBook(stamp.topics, settings.proof, clock)
         self._samples = Samples(stamp.topics, clock, settings.proof is not Proof.BROKER)
         self._twins = Twins(stamp, clock)
         self._hushed_until_s: float | None = None
         self._refused: tuple[str, ...] = ()
+        self._birth: Receipt = Settled(Delivery.FAILED)
         self._warned: set[Cause] = set()
         self._told: frozenset[str] = frozenset()
         self._failures = self._connecting = 0
@@ -177,9 +178,8 @@ class MqttLink:
             return Settled(Delivery.FAILED)
         durable = not retain and qos > 0 and self._receipts.covers(topic)
         if durable:
-            known = self._receipts.admit(topic, payload)
-            if known is not None:
-                return Settled(known)
+            if not self._receipts.admit(topic, payload):
+                return Settled(Delivery.ACKNOWLEDGED)
         else:
             self._samples.published(topic, payload, retain)
         try:
@@ -239,7 +239,7 @@ class MqttLink:
         self._samples.connected()
         self._refused = ()
         session.subscribe(((self._stamp.topics.availability, 0),))
-        self._say_availability(session, "online", "connected")
+        self._birth = self._say_availability(session, "online", "connected")
         session.subscribe(tuple((name, 0) for name in self._receipts.filters))
         if self._hushed_until_s is None:
             session.subscribe(self._filters)
@@ -296,6 +296,7 @@ class MqttLink:
 
     def _tend(self, session: Session) -> None:
         """While it is online, now and then."""
+        self._birth.delivery()  # a refusal is noted by asking
         step = self._samples.step()
         if step is not None:
             session.subscribe(((step.subscribe, 0),) if step.subscribe else ())

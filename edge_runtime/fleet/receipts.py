@@ -2,9 +2,9 @@
 
 Brokers acknowledge what their access list drops (MQTT 3.1.1 leaves them no other way), so that an acknowledgement proves
 nothing. The proof is that the record comes back over the device's own subscription (echo), or that a collector names its
-id (collector). Where the broker acknowledges and no proof comes, the topic is held: one record at a time goes out as a
-probe, at a falling rate, the others stay in the spool, and `problems` says so. Rule-keeper: no thread, no network.
-It is not the check of retained state and figures (`samples`).
+id (collector). Where the broker acknowledges and no proof comes, the record has failed and stays in the spool (the uplink
+then tries that topic ever more rarely), and `problems` says so. Rule-keeper: no thread, no network. It is not the check
+of retained state and figures (`samples`).
 """
 
 from __future__ import annotations
@@ -28,12 +28,10 @@ PROOF_S = 10.0
 """Without any proof for this long after the broker's acknowledgement, a record counts as not delivered."""
 COLLECTOR_S = 25.0
 """The same for a collector, which may store in batches."""
-PROBE_S, LAST_PROBE_S = 5.0, 60.0
-"""Between two probes of a held topic: from, and at most."""
 SAID_AFTER = 2
 """Proofs that did not come in a row before it is a problem: one may be a broker that was overloaded."""
 MAX_RECORDS = 4_096
-MAX_HELD = 64
+MAX_LACKING = 64
 
 
 class Carried(Protocol):
@@ -61,14 +59,12 @@ class _Record:
 
 
 @dataclass(slots=True)
-class _Hold:
+class _Lack:
     """A topic whose records are acknowledged and not proven, or denied."""
 
     missing: int = 0
     counted_s: float = float("-inf")
     denied: bool = False
-    next_s: float = 0.0
-    wait_s: float = PROBE_S
 
 
 class Settled:
@@ -114,15 +110,15 @@ class Proven:
 class ReceiptBook:
     """The receipts of one device's durable records. Every method may be called from any thread and returns at once."""
 
-    def __init__(self, topics: Topics, proof: Proof, clock: Callable[[], float], chance: Callable[[], float]) -> None:
-        """`clock` in seconds, never set back; `chance` gives numbers in [0, 1)."""
+    def __init__(self, topics: Topics, proof: Proof, clock: Callable[[], float]) -> None:
+        """`clock` in seconds, never set back."""
         self._topics, self._proof = topics, proof
-        self._clock, self._chance = clock, chance
+        self._clock = clock
         self._events = f"{topics.base}/event/"
         self._patience_s = COLLECTOR_S if proof is Proof.COLLECTOR else PROOF_S
         self._lock = threading.Lock()
         self._records: OrderedDict[bytes, _Record] = OrderedDict()
-        self._held: dict[str, _Hold] = {}
+        self._lacking: dict[str, _Lack] = {}
         self._newest_proof_s = float("-inf")
         self._refused_filter = ""
 
@@ -143,27 +139,17 @@ class ReceiptBook:
         """Whether records of this topic are durable."""
         return topic.startswith(self._events)
 
-    def admit(self, topic: str, payload: bytes) -> Delivery | None:
-        """Whether to send this record now: None for yes, otherwise what its receipt says at once.
-
-        ACKNOWLEDGED: an earlier copy was proven meanwhile. FAILED: its topic is held, and it is not time for a probe.
-        """
+    def admit(self, topic: str, payload: bytes) -> bool:
+        """Whether this record must be sent: False if an earlier copy of it was proven meanwhile."""
         key = self._key(topic, payload)
         if self.take_proof(key, topic):
-            return Delivery.ACKNOWLEDGED
+            return False
         with self._lock:
-            hold = self._held.get(topic)
-            if hold is not None:
-                now_s = self._clock()
-                if now_s < hold.next_s:
-                    return Delivery.FAILED
-                hold.next_s = now_s + hold.wait_s * (0.5 + 0.5 * self._chance())
-                hold.wait_s = min(LAST_PROBE_S, hold.wait_s * 2.0)
             self._records.setdefault(key, _Record())
             self._records.move_to_end(key)
             while len(self._records) > MAX_RECORDS:
                 self._records.popitem(last=False)
-        return None
+        return True
 
     def sent(self, topic: str, payload: bytes, carried: Carried) -> Proven:
         """The receipt of a record that was admitted and then given to the session."""
@@ -181,11 +167,9 @@ class ReceiptBook:
         return True
 
     def connected(self) -> None:
-        """A new connection: access lists may have been mended, so probe at once."""
+        """A new connection: the broker is asked anew for the subscription."""
         with self._lock:
             self._refused_filter = ""
-            for hold in self._held.values():
-                hold.next_s, hold.wait_s = self._clock(), PROBE_S
 
     def filter_refused(self, name: str) -> None:
         """The broker does not let the device subscribe to one of `filters`."""
@@ -200,11 +184,13 @@ class ReceiptBook:
                 f'proven to have arrived; they stay in the spool. {allow}, or write [mqtt] receipts = "broker"',
             )
         with self._lock:
-            held = {topic: hold for topic, hold in self._held.items() if hold.denied or hold.missing >= SAID_AFTER}
-        return tuple(self._problem(topic, hold, allow) for topic, hold in sorted(held.items()))
+            lacking = {
+                topic: lack for topic, lack in self._lacking.items() if lack.denied or lack.missing >= SAID_AFTER
+            }
+        return tuple(self._problem(topic, lack, allow) for topic, lack in sorted(lacking.items()))
 
-    def _problem(self, topic: str, hold: _Hold, allow: str) -> str:
-        if hold.denied:
+    def _problem(self, topic: str, lack: _Lack, allow: str) -> str:
+        if lack.denied:
             return f"the broker does not let this device publish {topic!r}; what is for it stays in the spool. {allow}"
         if self._proof is Proof.COLLECTOR:
             return (
@@ -226,13 +212,13 @@ class ReceiptBook:
             return self._clock()
 
     def take_proof(self, key: bytes, topic: str) -> bool:
-        """Whether all that it takes is there; the record is forgotten then, and its topic no longer held."""
+        """Whether all that it takes is there; the record is forgotten then, and its topic no longer lacking."""
         with self._lock:
             record = self._records.get(key)
             if record is None or not self._complete(record):
                 return False
             del self._records[key]
-            self._held.pop(topic, None)
+            self._lacking.pop(topic, None)
             return True
 
     def overdue(self, acked_s: float) -> bool:
@@ -242,27 +228,27 @@ class ReceiptBook:
     def missed(self, topic: str, acked_s: float) -> None:
         """Counted once for all that were under way together."""
         with self._lock:
-            hold = self._hold(topic)
-            if hold is not None and acked_s > hold.counted_s:
-                hold.missing += 1
-                hold.counted_s = self._clock()
+            lack = self._lack(topic)
+            if lack is not None and acked_s > lack.counted_s:
+                lack.missing += 1
+                lack.counted_s = self._clock()
 
     def failed(self, topic: str, carried: Carried) -> Delivery:
         """The session could not deliver: durable records are tried again, whatever the broker thinks of them now."""
         if carried.code:
             with self._lock:
-                hold = self._hold(topic)
-                if hold is not None:
-                    hold.denied |= carried.denied
+                lack = self._lack(topic)
+                if lack is not None:
+                    lack.denied |= carried.denied
             return Delivery.FAILED
         return carried.delivery()
 
-    def _hold(self, topic: str) -> _Hold | None:
-        if topic not in self._held:
-            if len(self._held) >= MAX_HELD:
+    def _lack(self, topic: str) -> _Lack | None:
+        if topic not in self._lacking:
+            if len(self._lacking) >= MAX_LACKING:
                 return None
-            self._held[topic] = _Hold(next_s=self._clock() + PROBE_S * self._chance())
-        return self._held[topic]
+            self._lacking[topic] = _Lack()
+        return self._lacking[topic]
 
     def _complete(self, record: _Record) -> bool:
         """An echo proves the way, the acknowledgement that the broker keeps it; a collector's word is enough alone."""

@@ -159,6 +159,8 @@ class Samples:
         if sample is not None and not unsaid:
             sample.proven = self._came
             sample.missing = 0 if self._came else sample.missing + 1
+            if self._came:
+                self._denied.discard(topic)
         waiting = [each for each in self._samples.values() if not each.proven]
         fresh = any(each.missing < SAID_AFTER for each in waiting)
         self._next_s = now_s + (FIRST_S if fresh else AGAIN_S if waiting else EVERY_S)
