@@ -179,7 +179,7 @@ def _tell_copies(copies: Sequence[Path]) -> None:
             say(f"  copy {path} to its broker")
     names = {path.name for path in copies}
     if "acl" in names:
-        say("  then there: systemctl restart mosquitto   (it reads crl.pem only at its start)")
+        say("  then there: systemctl reload mosquitto    (or kill -HUP)")
     if "permissions.conf" in names:
         say("  then there: nats-server --signal reload   (or kill -HUP)")
 

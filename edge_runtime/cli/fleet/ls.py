@@ -70,7 +70,7 @@ def _ls(args: argparse.Namespace) -> int:
     where = place.find_place(args)
     directory = Directory()
     with Connection(where.reach, "ls", (*STATE_FILTERS, SHELF_FILTER)) as connection:
-        survey(connection, directory, args.settle)
+        survey(connection, directory.hear, args.settle)
     if not len(directory):
         raise TryAgain("the broker knows no device", "Start one with [mqtt] url of this broker, or look at another")
     now = time.time()

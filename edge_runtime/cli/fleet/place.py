@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 from edge_runtime.errors import Unavailable, Usage
 
 if TYPE_CHECKING:
-    from edge_runtime.fleet.desired import Opener
+    from edge_runtime.fleet.openers import Opener
     from edge_runtime.fleet.operator.connection import Reach
-    from edge_runtime.fleet.operator.signer import Signer
+    from edge_runtime.fleet.operator.signer import Opener, Signer
 
 DEFAULT = Path("fleet")
 
@@ -44,10 +44,10 @@ class Place:
 
     def opener(self) -> Opener:
         """Who says whether the signature of another operator counts."""
-        from edge_runtime.fleet.desired import OpenUnsigned
+        from edge_runtime.fleet.operator.signer import Unsigned
 
         if self.unsigned:
-            return OpenUnsigned()
+            return Unsigned()
         if self.command_keys is None:
             raise Unavailable(
                 "the fleet's folder names no public keys of its operators", "Add command_keys = to its fleet.toml"

@@ -89,7 +89,7 @@ def _send(args: argparse.Namespace) -> int:
     directory = Directory()
     filters = (*STATE_FILTERS[:2], (f"{ROOT}/+/+/resp/{args.verb}", 0))
     with Connection(where.reach, "send", filters) as connection:
-        survey(connection, directory)
+        survey(connection, directory.hear)
         name, orders = _orders(args, where, wanted, directory)
         sending = Sending(name, orders)
         if not args.json:

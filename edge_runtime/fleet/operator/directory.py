@@ -11,6 +11,7 @@ import msgspec
 from edge_runtime.errors import Refused
 from edge_runtime.fleet.desired import Desired
 from edge_runtime.fleet.operator import views as v
+from edge_runtime.fleet.operator.connection import Arrived
 from edge_runtime.telemetry.topics import ROOT
 
 MAX_DEVICES = 200_000
@@ -145,6 +146,10 @@ class Directory:
         if said:
             _tell_time(device, said, retained, at)
         return device
+
+    def hear(self, message: Arrived) -> Device | None:
+        """`take`, of a message as a connection brings it."""
+        return self.take(message.topic, message.payload, message.retained, message.at)
 
     def _device(self, where: Address) -> Device | None:
         known = self._devices.get((where.site, where.device))

@@ -1,8 +1,11 @@
-"""Who signs what an operator sends. Who says whether a signature counts is `fleet.desired.Opener`."""
+"""Who signs what an operator sends, and who says whether the signature of another operator counts."""
 
 from __future__ import annotations
 
 from typing import Protocol
+
+from edge_runtime.fleet.desired import OpenUnsigned
+from edge_runtime.lifecycle.trust.envelope import Opened
 
 
 class Signer(Protocol):
@@ -13,8 +16,20 @@ class Signer(Protocol):
         ...
 
 
+class Opener(Protocol):
+    """Knows the keys of the fleet's operators (`lifecycle.trust.envelope.EnvelopeVerifier`)."""
+
+    def open(self, envelope: bytes, payload_type: str) -> Opened:
+        """Raises errors.Refused for an envelope that no known operator signed for this type."""
+        ...
+
+
 class Unsigned:
-    """Signs nothing. For a loopback, whose devices take unsigned commands."""
+    """Signs nothing and believes everybody. For a loopback, whose devices take unsigned commands."""
 
     def sign(self, payload_type: str, payload: bytes) -> bytes:
         return payload
+
+    def open(self, envelope: bytes, payload_type: str) -> Opened:
+        anybody = OpenUnsigned()
+        return anybody.verify(anybody.read(envelope, payload_type))

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
-from edge_runtime.fleet.operator.connection import Connection
-from edge_runtime.fleet.operator.directory import Directory
+from edge_runtime.fleet.operator.connection import Arrived, Connection
 
 QUIET_S = 0.6
 """No retained message for this long: all have come."""
@@ -13,12 +13,12 @@ AT_LEAST_S = 1.0
 """For the first of them to come, over a slow line or from a busy broker."""
 
 
-def survey(connection: Connection, directory: Directory, limit_s: float = 20.0) -> None:
-    """Fill the directory from what the broker retains. At the latest after `limit_s` it is what it is."""
+def survey(connection: Connection, take: Callable[[Arrived], object], limit_s: float = 20.0) -> None:
+    """Hand over what the broker retains, and what else comes meanwhile. It is over after `limit_s` at the latest."""
     began_s = last_s = time.monotonic()
     while True:
         for message in connection.drain(0.1):
-            directory.take(message.topic, message.payload, message.retained, message.at)
+            take(message)
             if message.retained:
                 last_s = time.monotonic()
         now_s = time.monotonic()
