@@ -12,12 +12,18 @@ from edge_runtime.daemon.voice import BrokerVoice
 from edge_runtime.drift.monitor import DriftReport
 from edge_runtime.errors import EdgeError
 from edge_runtime.fleet.command_queue import CommandQueue
-from edge_runtime.fleet.commands import AcceptUnsigned, CommandGate
+from edge_runtime.fleet.commands import CommandGate
 from edge_runtime.fleet.floors import CommandFloors
 from edge_runtime.fleet.handlers import standard_handlers
+from edge_runtime.fleet.journal import CommandJournal
 from edge_runtime.fleet.link import MqttLink
+from edge_runtime.fleet.openers import AcceptUnsigned, Opener
+from edge_runtime.fleet.scribe import InTurn
 from edge_runtime.fleet.settings import MqttSettings
 from edge_runtime.layout import read_layout
+from edge_runtime.lifecycle.floors import Floors
+from edge_runtime.lifecycle.trust.envelope import EnvelopeVerifier
+from edge_runtime.lifecycle.trust.key_ring import KeyRing
 from edge_runtime.records import Layout
 from edge_runtime.telemetry.builders import Stamp
 from edge_runtime.telemetry.fallback_spool import FallbackSpool
@@ -58,7 +64,8 @@ def build_line(config: DeviceConfig, mqtt: MqttConfig) -> Line:
     line = Line(purpose_of(config), stamp, link, uplink, Mailbox(), numbers())
     filters: tuple[str, ...] = ()
     if mqtt.commands != "off":
-        desk = Desk(lambda desk: _build_queue(topics, stamp, link, desk, state_dir))
+        desk = Desk(lambda desk: _build_queue(mqtt, stamp, link, desk, state_dir))
+        link.on_connect(desk.queue.connected)
         line.clerk, filters = desk, (*topics.command_filters, topics.desired)
         commands = tuple(name[:-1] for name in topics.command_filters)
         line.mailbox.sort("commands", commands, desk.queue.arrived)
@@ -89,10 +96,18 @@ def _open_spool(config: DeviceConfig, state_dir: Path) -> Spool:
     return SqliteSpool(state_dir / "spool.db", limits)
 
 
-def _build_queue(topics: Topics, stamp: Stamp, link: MqttLink, desk: Desk, state_dir: Path) -> CommandQueue:
+def _build_queue(mqtt: MqttConfig, stamp: Stamp, link: MqttLink, desk: Desk, state_dir: Path) -> CommandQueue:
     handlers = standard_handlers(stamp, link, desk, desk, taker=desk)
-    gate = CommandGate(topics, frozenset(handlers), AcceptUnsigned(), CommandFloors(state_dir / "commands.json"))
-    return CommandQueue(gate, stamp, link, handlers)
+    floors = CommandFloors(Floors(state_dir))
+    journal = CommandJournal(state_dir / "commands.json")
+    gate = CommandGate(stamp.topics, frozenset(handlers), _opener(mqtt, state_dir), floors, journal)
+    return CommandQueue(gate, stamp, link, handlers, scribe=InTurn())
+
+
+def _opener(mqtt: MqttConfig, state_dir: Path) -> Opener:
+    if mqtt.commands == "unsigned":
+        return AcceptUnsigned()
+    return EnvelopeVerifier(KeyRing(state_dir, mqtt.command_keys).keys)
 
 
 def _layouts(config: DeviceConfig) -> dict[str, Layout]:

@@ -13,10 +13,13 @@ from telemetry.asyncapi import check
 
 from edge_runtime.errors import ModelFault, Refused
 from edge_runtime.fleet.command_queue import WAITING, CommandQueue
-from edge_runtime.fleet.commands import REMEMBERED, AcceptUnsigned, Command, CommandGate, RateLimit
+from edge_runtime.fleet.commands import REMEMBERED, AcceptUnsigned, Command, CommandGate
 from edge_runtime.fleet.floors import CommandFloors
 from edge_runtime.fleet.handlers import Picture, standard_handlers
+from edge_runtime.fleet.journal import CommandJournal
+from edge_runtime.fleet.rate_limit import OPEN, Limits
 from edge_runtime.fleet.session import Incoming
+from edge_runtime.lifecycle.floors import Floors
 from edge_runtime.records import ModelId
 from edge_runtime.telemetry.builders import Stamp
 from edge_runtime.telemetry.topics import Topics
@@ -38,7 +41,7 @@ def command(**changes: object) -> dict:
 class Desk:
     """A device's commands, with the operator's eyes on its receipts."""
 
-    def __init__(self, per_s: float = 1e9, floors: Path | None = None) -> None:
+    def __init__(self, limits: Limits = OPEN, state: Path | None = None, conclusions: dict | None = None) -> None:
         self.now = NOW
         self.broker = MemoryBroker()
         self.link = MemoryLink(self.broker)
@@ -48,9 +51,12 @@ class Desk:
         self.went_to = ModelId("shelf", "0.9.0", "cd" * 32)
         handlers = standard_handlers(STAMP, self.link, self, self, clock=lambda: 5.0)
         handlers = {verb: self._watched(handler) for verb, handler in handlers.items()}
-        gate = CommandGate(TOPICS, frozenset(handlers), AcceptUnsigned(), CommandFloors(floors))
-        limit = RateLimit(per_s, 20 if per_s < 1e9 else 10**9, lambda: 0.0)
-        self.queue = CommandQueue(gate, STAMP, self.link, handlers, limit, wall=lambda: self.now)
+        floors = CommandFloors(Floors(state) if state else None)
+        journal = CommandJournal(state / "commands.json" if state else None)
+        gate = CommandGate(TOPICS, frozenset(handlers), AcceptUnsigned(), floors, journal)
+        self.queue = CommandQueue(
+            gate, STAMP, self.link, handlers, limits, lambda: self.now, None, conclusions, lambda: 0.0
+        )
         self.link.listen(TOPICS.command_filters, self.queue.arrived)
 
     def _watched(self, handler):
@@ -208,52 +214,116 @@ def test_the_same_command_again_gets_its_stored_receipt_and_is_not_carried_out_a
 
 def test_a_command_is_not_carried_out_again_after_a_restart(tmp_path: Path) -> None:
     for done in (["c-1"], []):
-        desk = Desk(floors=tmp_path / "state" / "commands.json")
+        desk = Desk(state=tmp_path)
         desk.send(command(seq=10))
         desk.queue.drain()
         assert desk.done == done
-    assert desk.states() == ["refused:replayed"]
+    assert desk.states() == ["succeeded"], "the stored receipt"
+    desk.send(command(id="c-other", seq=10))
     desk.send(command(id="c-2", audience="store/_all", seq=1), TO_ALL)
     desk.send(command(id="c-3", seq=11))
     desk.queue.drain()
     assert desk.done == ["c-2", "c-3"]
+    assert "refused:replayed" in desk.states()
 
 
-def test_the_floor_is_on_the_disk_before_the_command_is_carried_out(tmp_path: Path) -> None:
-    path = tmp_path / "commands.json"
-    desk = Desk(floors=path)
+def test_floor_and_receipt_are_on_the_disk_before_the_command_is_carried_out(tmp_path: Path) -> None:
+    desk = Desk(state=tmp_path)
     desk.send(command(seq=10))
     assert not desk.done
-    assert CommandFloors(path).of("store/box") == 10
+    assert list(Floors(tmp_path).commands().values()) == [10]
+    assert CommandJournal(tmp_path / "commands.json").records()[0].seq == 10
 
 
-@pytest.mark.parametrize(
-    "content", [b"", b"{}", b'{"format":"edge-command-floors/1","floors":{"a":-1}}', b"\xff" * 9_000]
-)
-def test_damaged_floors_are_told_and_begun_anew(
-    tmp_path: Path, content: bytes, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize("damage", ["floors.json", "models/floors.json", "commands.json"])
+@pytest.mark.parametrize("content", [b"", b"{}", b"\0" * 500, b"\xff" * 9_000])
+def test_one_damaged_file_opens_no_replay(tmp_path: Path, damage: str, content: bytes) -> None:
+    """The floor comes from its second copy, and even the journal alone would know."""
+    first = Desk(state=tmp_path)
+    first.send(command(seq=10))
+    first.queue.drain()
+    (tmp_path / damage).write_bytes(content)
+    again = Desk(state=tmp_path)
+    again.send(command(seq=10))
+    again.send(command(id="c-2", seq=9))
+    again.send(command(id="c-3", seq=11))
+    again.queue.drain()
+    assert again.done == ["c-3"]
+    assert list(Floors(tmp_path).commands().values()) == [11]
+    if damage == "commands.json":
+        assert (tmp_path / "commands.json.corrupt").read_bytes() == content
+
+
+def test_with_both_floors_lost_the_journal_still_knows(tmp_path: Path) -> None:
+    first = Desk(state=tmp_path)
+    first.send(command(seq=10))
+    first.queue.drain()
+    for path in Floors(tmp_path).paths:
+        path.unlink()
+    again = Desk(state=tmp_path)
+    again.send(command(id="c-2", seq=10))
+    assert again.states() == ["refused:replayed"]
+
+
+def test_what_would_change_something_is_refused_while_the_disk_fails(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    path = tmp_path / "commands.json"
-    path.write_bytes(content)
-    desk = Desk(floors=path)
-    assert "could be replayed" in caplog.text
-    desk.send(command(seq=10))
-    desk.queue.drain()
-    assert desk.done == ["c-1"]
-    assert CommandFloors(path).of("store/box") == 10
-
-
-def test_a_disk_that_fails_does_not_stop_the_commands(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "file").write_text("in the way of a folder")
-    desk = Desk(floors=tmp_path / "file" / "commands.json")
+    desk = Desk(state=tmp_path / "file" / "state")
     caplog.clear()
-    for n in (10, 11):
-        desk.send(command(id=f"c-{n}", seq=n))
-    desk.send(command(id="c-12", seq=11))
+    for n, verb in enumerate(("model.rollback", "ping", "model.rollback", "ping")):
+        desk.send(command(id=f"c-{n}", verb=verb, seq=n + 1))
+    desk.send(command(id="c-9", seq=4))
     desk.queue.drain()
-    assert desk.done == ["c-10", "c-11"]
-    assert desk.states()[2] == "refused:replayed"
-    assert caplog.text.count("can not be kept") == 1
+    assert desk.done == ["c-1", "c-3"], "the technician needs an answer now"
+    assert desk.states().count("refused:not_kept") == 2
+    assert "refused:replayed" in desk.states()
+    assert caplog.text.count("what was commanded can not be kept") == 1
+    assert len(desk.queue.problems) == 2
+
+
+def test_a_command_that_was_under_way_when_the_process_died_is_told_as_interrupted(tmp_path: Path) -> None:
+    Desk(state=tmp_path).send(command(seq=10))
+    again = Desk(state=tmp_path)
+    assert again.states() == ["failed:interrupted"]
+    again.send(command(seq=10))
+    again.queue.drain()
+    assert again.done == []
+    assert again.states() == ["failed:interrupted"] * 2
+
+
+def test_a_restart_is_concluded_at_the_next_start(tmp_path: Path) -> None:
+    first = Desk(state=tmp_path)
+    first.send(command(seq=10))
+    for ended in (["succeeded"], []):
+        again = Desk(state=tmp_path, conclusions={"ping": lambda asked: {"restarted": asked.id == "c-1"}})
+        again.now += 3600
+        again.queue.drain()
+        assert again.states() == ended
+        assert all(receipt["result"] == {"restarted": True} for receipt in again.receipts())
+
+
+def test_at_the_end_those_who_wait_are_told_but_for_those_whom_the_next_start_tells(tmp_path: Path) -> None:
+    desk = Desk(state=tmp_path, conclusions={"model.rollback": lambda asked: {}})
+    desk.send(command())
+    desk.send(command(id="c-2", verb="model.rollback", seq=2))
+    desk.queue.abandon("the device stopped")
+    assert desk.states() == ["accepted", "accepted", "failed:TryAgain"]
+    again = Desk(state=tmp_path, conclusions={"model.rollback": lambda asked: {}})
+    again.queue.drain()
+    assert again.states() == ["succeeded"]
+
+
+def test_a_last_receipt_that_the_broker_did_not_get_is_told_at_the_next_connect() -> None:
+    desk = Desk()
+    desk.link.on_connect(desk.queue.connected)
+    desk.send(command())
+    desk.link.lose()
+    desk.queue.drain()
+    assert desk.states() == ["accepted"]
+    for _ in range(3):
+        desk.link.connect()
+    assert desk.states() == ["accepted", "succeeded"]
 
 
 def test_an_older_sequence_number_is_a_replay() -> None:
@@ -306,13 +376,46 @@ def test_more_commands_than_fit_between_two_frames_are_refused() -> None:
 
 
 def test_a_flood_is_dropped_unread_and_counted() -> None:
-    desk = Desk(per_s=5.0)
-    for n in range(1_000):
-        desk.send(command(id=f"c-{n}", seq=n + 1))
+    limits = Limits()
+    desk = Desk(limits)
+    for _ in range(1_000):
+        desk.send(b"noise")
     counts = desk.queue.counts()
-    assert counts.limited == 980
-    assert counts.taken == WAITING
-    assert len(desk.broker.published) == 20
+    assert counts.limited == 1_000 - limits.reading.burst
+    assert counts.refused == {"malformed": limits.reading.burst}
+    assert len(desk.broker.published) == limits.refusals.burst
+    assert counts.unanswered == limits.reading.burst - limits.refusals.burst
+    assert counts.total == 1_000
+
+
+def test_a_flood_under_one_topic_leaves_the_others_open() -> None:
+    desk = Desk(Limits())
+    for _ in range(1_000):
+        desk.send(b"noise", TO_ALL)
+    desk.send(command())
+    desk.queue.drain()
+    assert desk.done == ["c-1"]
+
+
+def test_who_may_command_is_not_stopped_by_the_limit_for_noise() -> None:
+    desk = Desk(Limits())
+    sent = 10 * Limits().reading.burst
+    for n in range(sent):
+        desk.queue._budgets.taking.refund()
+        desk.send(command(id=f"c-{n}", seq=n + 1))
+        desk.queue.drain()
+    assert len(desk.done) == sent
+
+
+def test_a_command_that_finds_the_queue_full_may_come_again_as_it_is() -> None:
+    desk = Desk()
+    for n in range(WAITING + 1):
+        desk.send(command(id=f"c-{n}", seq=n + 1))
+    while desk.queue.drain():
+        pass
+    desk.send(command(id=f"c-{WAITING}", seq=WAITING + 1))
+    desk.queue.drain()
+    assert len(desk.done) == WAITING + 1
 
 
 def test_an_answer_goes_where_it_was_asked_to() -> None:
@@ -326,18 +429,6 @@ def test_unsigned_commands_are_announced_loudly(caplog: pytest.LogCaptureFixture
     with caplog.at_level(logging.WARNING):
         AcceptUnsigned()
     assert "whoever may publish" in caplog.text
-
-
-def test_what_the_verifier_does_not_trust_is_refused() -> None:
-    class Nobody:
-        def payload(self, envelope: bytes) -> bytes:
-            raise Refused("no signature")
-
-    desk = Desk()
-    gate = CommandGate(TOPICS, frozenset({"ping"}), Nobody())
-    queue = CommandQueue(gate, STAMP, desk.link, {}, RateLimit(1, 1, lambda: 0.0), wall=lambda: NOW)
-    queue.arrived(Incoming(TOPICS.command("ping"), json.dumps(command()).encode(), False))
-    assert desk.states() == ["refused:untrusted"]
 
 
 json_values = st.recursive(

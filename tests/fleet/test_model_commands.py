@@ -11,9 +11,10 @@ from telemetry.asyncapi import check
 
 from edge_runtime.errors import EdgeError, Refused, TryAgain, Unavailable
 from edge_runtime.fleet.command_queue import CommandQueue
-from edge_runtime.fleet.commands import AcceptUnsigned, Command, CommandGate, RateLimit
+from edge_runtime.fleet.commands import AcceptUnsigned, Command, CommandGate
 from edge_runtime.fleet.handlers import feedback
 from edge_runtime.fleet.model_handlers import ModelChoice, model_handlers
+from edge_runtime.fleet.rate_limit import OPEN
 from edge_runtime.fleet.session import Incoming
 from edge_runtime.records import ModelId, State
 from edge_runtime.telemetry.builders import Stamp
@@ -79,8 +80,7 @@ class Bench:
         link.connect()
         handlers = model_handlers(self.switch)
         gate = CommandGate(TOPICS, frozenset(handlers), AcceptUnsigned())
-        limit = RateLimit(1e9, 10**9, lambda: 0.0)
-        self.queue = CommandQueue(gate, Stamp(TOPICS, 1), link, handlers, limit, wall=lambda: NOW)
+        self.queue = CommandQueue(gate, Stamp(TOPICS, 1), link, handlers, OPEN, wall=lambda: NOW)
         self.sent = 0
 
     def send(self, verb: str, **args: object) -> list[str]:
