@@ -22,6 +22,7 @@ from edge_runtime.cli import (
     replay,
     repo,
     service,
+    simulator,
 )
 from edge_runtime.cli.output import complain, prepare, silence
 from edge_runtime.errors import EXIT_OK, EXIT_UNAVAILABLE, EdgeError
@@ -65,6 +66,7 @@ def build_parser() -> argparse.ArgumentParser:
         field_bench,
         configuration,
         doctor,
+        simulator,
     ):
         family.register(verbs)
     return parser

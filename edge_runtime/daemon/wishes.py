@@ -10,7 +10,8 @@ from edge_runtime.daemon.convergence import Account, Convergence
 from edge_runtime.daemon.errand import place_of
 from edge_runtime.fleet.commands import RateLimit
 from edge_runtime.fleet.convergence import Held, Past, Seen
-from edge_runtime.fleet.desired import DesiredGate, Opener, OpenUnsigned
+from edge_runtime.fleet.desired import DesiredGate, OpenUnsigned
+from edge_runtime.fleet.openers import Opener
 from edge_runtime.fleet.wish_file import WishFile
 from edge_runtime.telemetry.builders import Stamp, clipped
 from edge_runtime.telemetry.messages import ModelRef, Reported, Scalar, encode

@@ -16,9 +16,9 @@ from typing import Annotated, Protocol
 import msgspec
 
 from edge_runtime.errors import Refused
+from edge_runtime.fleet.openers import AcceptUnsigned, Opener
 from edge_runtime.fleet.session import Incoming
-from edge_runtime.lifecycle.trust.command_keys import KEYID_DIGITS, CommandKey
-from edge_runtime.lifecycle.trust.envelope import DESIRED, Opened, Sealed, require_single_keys
+from edge_runtime.lifecycle.trust.envelope import DESIRED, Sealed, require_single_keys
 from edge_runtime.telemetry.messages import Scalar
 
 VERB = "desired"
@@ -113,29 +113,11 @@ class Memory(Protocol):
         ...
 
 
-class Opener(Protocol):
-    """Says whether an envelope comes from someone who may wish (`lifecycle.trust.envelope.EnvelopeVerifier`)."""
+class OpenUnsigned(AcceptUnsigned):
+    """The same, for whoever has been warned already."""
 
-    def read(self, envelope: bytes, payload_type: str) -> Sealed:
-        """Take it apart; cheap. Raises errors.Refused for what can not be trusted in any case."""
-        ...
-
-    def verify(self, sealed: Sealed) -> Opened:
-        """Check who signed it; dear. Raises errors.Refused."""
-        ...
-
-
-_NOBODY = CommandKey(keyid="0" * KEYID_DIGITS, name="nobody", public="0" * 64)
-
-
-class OpenUnsigned:
-    """Trusts whoever can publish to the broker. For demonstrations on a loopback."""
-
-    def read(self, envelope: bytes, payload_type: str) -> Sealed:
-        return Sealed(envelope, payload_type, ())
-
-    def verify(self, sealed: Sealed) -> Opened:
-        return Opened(sealed.payload, _NOBODY)
+    def __init__(self) -> None:
+        pass
 
 
 def encode_desired(desired: Desired) -> bytes:

@@ -129,11 +129,16 @@ class SwarmLink:
     """A `telemetry.publisher.Publisher` of a swarm. Comes back by itself until `leave` or `drop`."""
 
     def __init__(
-        self, swarm: Swarm, nodes: Sequence[BrokerAddress], client_id: str, stamp: Stamp, wall: Callable[[], float]
+        self,
+        swarm: Swarm,
+        nodes: Sequence[BrokerAddress],
+        client_id: str,
+        stamp: Callable[[], Stamp],
+        wall: Callable[[], float],
     ) -> None:
-        """`nodes`: of one cluster; the client id chooses the first, a failure the next."""
+        """`nodes`: of one cluster; the client id chooses the first, a failure the next. `stamp`: of the session."""
         self._swarm, self._nodes, self._client_id = swarm, tuple(nodes), client_id
-        self.stamp, self._wall = stamp, wall
+        self._stamp, self._wall = stamp, wall
         self._node = sum(client_id.encode()) % len(self._nodes)
         self._client: _Client | None = None
         self._callbacks: list[Callable[[], None]] = []
@@ -187,6 +192,10 @@ class SwarmLink:
             client.cut()
         self._over()
 
+    def new_session(self) -> None:
+        """The process begins anew: its connections are counted from one."""
+        self.connection = 0
+
     # Called by the swarm
 
     def connect(self) -> None:
@@ -219,7 +228,7 @@ class SwarmLink:
 
     def _fresh_client(self) -> _Client:
         client = _Client(CallbackAPIVersion.VERSION2, self._client_id, clean_session=True, reconnect_on_failure=False)
-        client.will_set(self.stamp.topics.availability, self._availability("offline", "lost", 1), qos=1, retain=True)
+        client.will_set(self._stamp().topics.availability, self._availability("offline", "lost", 1), qos=1, retain=True)
         client.on_socket_open = lambda _, __, sock: self._swarm.watch(sock.fileno(), self)
         client.on_socket_close = lambda _, __, sock: self._swarm.forget(sock.fileno(), self)
         client.on_socket_register_write = lambda _, __, ___: self._swarm.wants_write(self)
@@ -301,12 +310,12 @@ class SwarmLink:
             self.on_progress()
 
     def _availability(self, state: str, reason: str, ahead: int = 0) -> bytes:
-        message = builders.availability(self.stamp, self._wall(), self.connection + ahead, state, reason)
+        message = builders.availability(self._stamp(), self._wall(), self.connection + ahead, state, reason)
         return encode(message)
 
     def _say_availability(self, state: str, reason: str) -> None:
         self._swarm.counts["births"] += state == "online"
-        self.publish(self.stamp.topics.availability, self._availability(state, reason), 1, True)
+        self.publish(self._stamp().topics.availability, self._availability(state, reason), 1, True)
 
 
 class _Client(paho.Client):

@@ -1,4 +1,4 @@
-"""The simulator's commands: render datasets, record days, serve the demo camera, write its commissioning."""
+"""The simulator's commands: render datasets, record days, serve the demo camera and commission it, be a whole fleet."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from edge_runtime.simulator.conditions import SINGLE
 from edge_runtime.simulator.dataset import Recipe, render_dataset
 from edge_runtime.simulator.demo import SEED, SIZE, commission, demo_day
 from edge_runtime.simulator.feed import WORST_FPS
+from edge_runtime.simulator.fleet import command as fleet
 from edge_runtime.simulator.plans import BENCH_SEVERITIES
 from edge_runtime.simulator.record import record_day
 from edge_runtime.simulator.server import serve
@@ -31,6 +32,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if chosen.verb == "dataset":
             return _dataset(chosen)
+        if chosen.verb == "fleet":
+            return fleet.run_command(chosen)
         if chosen.verb == "day":
             day = store_day(chosen.seed, chosen.hours, tuple(chosen.size))
             record_day(chosen.out, day, chosen.interval, day.length_s, _told)
@@ -76,6 +79,7 @@ def _parser() -> argparse.ArgumentParser:
     camera.add_argument("--speed", type=_within(float, 0.001, 1000.0), default=1.0, help="script seconds per second")
     camera.add_argument("--keep-running", action="store_true", help="do not end when stdin closes")
     _day_arguments(verbs.add_parser("day", help="record hours of trade with their truth, for `replay --truth`"))
+    fleet.add_arguments(verbs.add_parser("fleet", help=fleet.ABOUT))
     technician = verbs.add_parser("commission", help="write the demo camera's layout.json and reference.jpg")
     technician.add_argument("--out", type=Path, required=True)
     for verb in (camera, technician):
