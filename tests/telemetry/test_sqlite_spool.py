@@ -19,7 +19,6 @@ import pytest
 from edge_runtime.errors import TryAgain
 from edge_runtime.telemetry.fallback_spool import RETRY_S, FallbackSpool
 from edge_runtime.telemetry.memory_spool import MemorySpool
-from edge_runtime.telemetry.session import next_session
 from edge_runtime.telemetry.spool import Entry, Grade, Lane
 from edge_runtime.telemetry.sqlite_spool import SqliteSpool
 
@@ -312,19 +311,6 @@ def test_a_read_only_folder_ends_in_memory(tmp_path: Path) -> None:
     assert spool.add([event("a")]) == 1
     assert ids(spool.begin(9)) == ["a"]
     assert spool.counts().degraded
-
-
-def test_the_session_number_counts_the_starts(tmp_path: Path) -> None:
-    path = tmp_path / "state" / "session"
-    first = next_session(path)
-    assert [next_session(path) for _ in range(3)] == [first + 1, first + 2, first + 3]
-    path.write_text("damaged")
-    assert next_session(path) > 0
-
-
-def test_a_session_number_that_can_not_be_kept_is_still_larger_than_the_last(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("in the way")
-    assert next_session(tmp_path / "file" / "session") > 1_600_000_000
 
 
 def test_payloads_come_back_as_they_went(tmp_path: Path) -> None:
