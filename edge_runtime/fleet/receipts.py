@@ -42,11 +42,6 @@ class Carried(Protocol):
         """The broker said that this device may not publish there (MQTT 5)."""
         ...
 
-    @property
-    def code(self) -> int:
-        """The broker's reason code; 0 where it gave none."""
-        ...
-
     def delivery(self) -> Delivery: ...
 
 
@@ -229,19 +224,19 @@ class ReceiptBook:
         """Counted once for all that were under way together."""
         with self._lock:
             lack = self._lack(topic)
-            if lack is not None and acked_s > lack.counted_s:
+            if lack is not None and acked_s >= lack.counted_s:
                 lack.missing += 1
                 lack.counted_s = self._clock()
 
     def failed(self, topic: str, carried: Carried) -> Delivery:
         """The session could not deliver: durable records are tried again, whatever the broker thinks of them now."""
-        if carried.code:
-            with self._lock:
-                lack = self._lack(topic)
-                if lack is not None:
-                    lack.denied |= carried.denied
-            return Delivery.FAILED
-        return carried.delivery()
+        if not carried.denied:
+            return carried.delivery()
+        with self._lock:
+            lack = self._lack(topic)
+            if lack is not None:
+                lack.denied = True
+        return Delivery.FAILED
 
     def _lack(self, topic: str) -> _Lack | None:
         if topic not in self._lacking:
