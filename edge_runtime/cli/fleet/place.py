@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from edge_runtime.errors import Unavailable, Usage
 
 if TYPE_CHECKING:
-    from edge_runtime.fleet.openers import Opener
     from edge_runtime.fleet.operator.connection import Reach
     from edge_runtime.fleet.operator.signer import Opener, Signer
 
