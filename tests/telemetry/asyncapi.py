@@ -84,10 +84,10 @@ def _closed_components() -> object:
 
 def faults(topic: str, payload: bytes, retained: bool | None = None) -> Iterator[str]:
     """Why the document does not allow `payload` on `topic`; nothing if it does."""
-    decoded = json.loads(payload)
-    names = messages_of(topic)
     reasons = []
-    for name in names:
+    for name in messages_of(topic):
+        plain = document()["components"]["messages"][name].get("contentType") == "text/plain"
+        decoded = payload.decode() if plain else json.loads(payload)
         found = next(judge(name).iter_errors(decoded), None)  # type: ignore[attr-defined]
         if found is None:
             break

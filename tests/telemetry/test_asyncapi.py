@@ -109,7 +109,9 @@ def _inside(told: Schema, said: Schema, code: Schema, path: str) -> Iterator[str
         for name in fields.keys() & named.keys():
             yield from differences(named[name], fields[name], code, f"{path}.{name}")
     elif isinstance(said.get("additionalProperties"), dict):
-        yield from differences(told["additionalProperties"], said["additionalProperties"], code, f"{path}.*")
+        for name, value in {**told.get("properties", {}), "*": told.get("additionalProperties")}.items():
+            if isinstance(value, dict):
+                yield from differences(value, said["additionalProperties"], code, f"{path}.{name}")
     elif said.get("type") == "array":
         for index, item in enumerate(said.get("prefixItems", [said["items"]] if said.get("items") else [])):
             yield from differences(told["items"], item, code, f"{path}[{index}]")
