@@ -23,6 +23,7 @@ from edge_runtime.cli import (
     repo,
     service,
     simulator,
+    spool,
 )
 from edge_runtime.cli.output import complain, prepare, silence
 from edge_runtime.errors import EXIT_OK, EXIT_UNAVAILABLE, EdgeError
@@ -65,6 +66,7 @@ def build_parser() -> argparse.ArgumentParser:
         bench,
         field_bench,
         configuration,
+        spool,
         doctor,
         simulator,
     ):

@@ -54,10 +54,11 @@ def register(verbs: Verbs) -> None:
 def _run(args: argparse.Namespace) -> int:
     from edge_runtime.daemon.service import serve
 
-    return serve(_config_path(args.config), development=args.development)
+    return serve(config_path(args.config), development=args.development)
 
 
-def _config_path(given: Path | None) -> Path:
+def config_path(given: Path | None) -> Path:
+    """The device.toml that is meant. Raises Usage if none is named and none is there."""
     from edge_runtime.config import read_environment
 
     path = given or read_environment().config or Path("device.toml")
@@ -72,7 +73,7 @@ def _status(args: argparse.Namespace) -> int:
     from edge_runtime.config import read_config
     from edge_runtime.daemon.health import read_status
 
-    folder = args.state or read_config(_config_path(args.config)).storage.state_dir
+    folder = args.state or read_config(config_path(args.config)).storage.state_dir
     record = read_status(folder)
     age_s = time.time() - record.written_at
     trouble = not_running(record, age_s)

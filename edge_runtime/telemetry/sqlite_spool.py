@@ -54,6 +54,7 @@ class SqliteSpool:
         """The youngest number of the backlog."""
         self._lost = False
         """True while a damaged file was closed and no new one could be begun yet."""
+        self._closed = False
         self._db: sqlite3.Connection
         self._rows: Rows
         with self._lock:
@@ -114,8 +115,11 @@ class SqliteSpool:
 
     def close(self) -> None:
         with self._lock:
+            if self._closed:
+                return
             with suppress(TryAgain):
                 self._step(lambda: self._rows.write_figures(self._lived_s()), durable=False)
+            self._closed = True
             self._out.clear()
             self._db.close()
 
