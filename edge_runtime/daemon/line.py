@@ -93,7 +93,7 @@ def numbers() -> Iterator[int]:
 
 def purpose_of(config: DeviceConfig) -> tuple[object, ...]:
     """What a line depends on of a configuration; equal purposes can share one."""
-    mqtt = replace(config.mqtt, snapshots="off", home_assistant=False) if config.mqtt is not None else None
+    mqtt = replace(config.mqtt, snapshots="off") if config.mqtt is not None else None
     names = tuple(camera.name for camera in config.cameras)
     trust = (config.model.repository, config.model.root)
     return config.site, config.id, config.groups, mqtt, config.storage, trust, names

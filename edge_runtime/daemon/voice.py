@@ -11,6 +11,7 @@ from edge_runtime.daemon.health import BrokerLine, SpoolLine
 from edge_runtime.records import Event
 
 if TYPE_CHECKING:
+    from edge_runtime.daemon.announcer import Announcer
     from edge_runtime.daemon.line import Line
     from edge_runtime.daemon.run import Daemon
     from edge_runtime.daemon.wishes import Reporter
@@ -71,9 +72,13 @@ class BrokerVoice:
     say_info: Callable[[], None]
     reporter: Reporter | None = None
     """Says how far the device is with its desired state."""
+    announcer: Announcer | None = None
+    """Tells Home Assistant of the device, or that it has gone."""
 
     def start(self) -> None:
         self.say_info()
+        if self.announcer is not None:
+            self.announcer.start(self.line.uplink)
         self.line.start()
 
     def attend(self, daemon: Daemon) -> None:
@@ -83,6 +88,8 @@ class BrokerVoice:
 
     def report_health(self, health: Health) -> None:
         self.telemetry.report_health(health)
+        if self.announcer is not None:
+            self.announcer.attend(self.line.uplink, self.line.link)
 
     def report_event(self, event: Event) -> None:
         self.telemetry.report_event(event)
