@@ -89,7 +89,7 @@ class CommandGate:
         known = self.journal.get(command.id)
         if known is not None and known.digest == digest:
             return Repeated(known.response, known.reply_to)
-        fault = self._address_fault(command, topic) or _time_fault(command, now)
+        fault = self._address_fault(command, topic) or self._time_fault(command, now)
         if fault:
             return Denied(command.id, topic.rpartition("/")[2], *fault)
         allowed = tuple(claim for claim in sealed.claims if claim.key.may(command.verb, command.audience))
@@ -114,7 +114,7 @@ class CommandGate:
             return Denied(command.id, command.verb, *_not_allowed(command, key))
         if known is not None:
             return self._again(command, known)
-        wrong = _time_fault(command, now)
+        wrong = self._time_fault(command, now)
         if not wrong and command.seq <= (floor := self._floor(command, key)):
             wrong = _replayed(command, floor)
         if wrong:
@@ -154,15 +154,17 @@ class CommandGate:
             return Reason.WRONG_REPLY_TO, f"answers go to topics below {answers}"
         return None
 
-
-def _time_fault(command: Command, now: float) -> tuple[Reason, str] | None:
-    if now >= command.expires_at:
-        return Reason.EXPIRED, f"it expired {now - command.expires_at:.0f} s ago by the device's clock"
-    if command.issued_at > now + MAX_SKEW_S:
-        return Reason.FROM_THE_FUTURE, f"it is issued {command.issued_at - now:.0f} s ahead of the device's clock"
-    if not 0 < command.expires_at - command.issued_at <= MAX_LIFETIME_S:
-        return Reason.TOO_LONG_LIVED, f"it must expire within {MAX_LIFETIME_S:.0f} s after issued_at"
-    return None
+    def _time_fault(self, command: Command, wall_s: float) -> tuple[Reason, str] | None:
+        """By the wall clock, or by the time floor where the clock stands before it (1970 at boot): what has certainly
+        expired stays so, and what is issued after the floor is from the future until the clock is set."""
+        now = max(wall_s, self.floors.time_s)
+        if now >= command.expires_at:
+            return Reason.EXPIRED, f"it expired {now - command.expires_at:.0f} s ago by the device's clock"
+        if command.issued_at > now + MAX_SKEW_S:
+            return Reason.FROM_THE_FUTURE, f"it is issued {command.issued_at - now:.0f} s ahead of the device's clock"
+        if not 0 < command.expires_at - command.issued_at <= MAX_LIFETIME_S:
+            return Reason.TOO_LONG_LIVED, f"it must expire within {MAX_LIFETIME_S:.0f} s after issued_at"
+        return None
 
 
 def _not_allowed(command: Command, key: CommandKey) -> tuple[Reason, str]:

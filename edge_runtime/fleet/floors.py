@@ -22,6 +22,8 @@ class CommandFloors:
         """None: in memory only, so that what has not expired could be replayed after a restart."""
         self._floors = floors
         self._held = dict(floors.commands()) if floors else {}
+        self.time_s = floors.time_s if floors else 0.0
+        """It is not earlier than this, whatever the clock says; as far as was known when `keep` last looked."""
         self._lock = threading.Lock()
         self.problem = ""
         """Why they are not on the disk."""
@@ -42,6 +44,7 @@ class CommandFloors:
             held = dict(self._held)
         try:
             self._floors.raise_commands(held)
+            self.time_s = self._floors.time_s
         except TryAgain as fault:
             if not self.problem:
                 log.warning("what was commanded can not be kept: %s", fault)

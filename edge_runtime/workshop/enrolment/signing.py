@@ -42,12 +42,12 @@ class OperatorKey:
     def create(cls, path: Path, name: str = "", passphrase: bytes | None = None) -> OperatorKey:
         """A new key, on the disk when this returns. Raises Refused if something is there already, Unavailable."""
         key = cls(Ed25519PrivateKey.generate(), name or path.stem)
+        if path.exists():
+            raise Refused(f"{path} is there already", "Use that key, or choose another path")
         try:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             _write_private(path, _to_pem(key._private, passphrase))
             DiskFiles().sync_folder(path.parent)
-        except FileExistsError:
-            raise Refused(f"{path} is there already", "Use that key, or choose another path") from None
         except OSError as fault:
             raise Unavailable(f"the key {path} can not be written: {fault.strerror}", "Choose another path") from None
         return key
