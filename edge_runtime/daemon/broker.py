@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from edge_runtime.config import DeviceConfig, MqttConfig
+from edge_runtime.daemon.announcer import Announcer
 from edge_runtime.daemon.desk import Desk
 from edge_runtime.daemon.line import Line, Mailbox, numbers, purpose_of
 from edge_runtime.daemon.roster import Roster
@@ -19,7 +20,7 @@ from edge_runtime.fleet.journal import CommandJournal
 from edge_runtime.fleet.link import MqttLink
 from edge_runtime.fleet.openers import AcceptUnsigned, Opener
 from edge_runtime.fleet.scribe import InTurn
-from edge_runtime.fleet.settings import MqttSettings
+from edge_runtime.fleet.settings import Dialect, MqttSettings, Proof
 from edge_runtime.layout import read_layout
 from edge_runtime.lifecycle.floors import Floors
 from edge_runtime.lifecycle.trust.envelope import EnvelopeVerifier
@@ -27,6 +28,7 @@ from edge_runtime.lifecycle.trust.key_ring import KeyRing
 from edge_runtime.records import Layout
 from edge_runtime.telemetry.builders import Stamp
 from edge_runtime.telemetry.fallback_spool import FallbackSpool
+from edge_runtime.telemetry.home_assistant import BIRTH_TOPIC
 from edge_runtime.telemetry.observer import Telemetry, TelemetrySettings
 from edge_runtime.telemetry.session import next_session
 from edge_runtime.telemetry.spool import Spool, SpoolLimits
@@ -51,7 +53,9 @@ def build_broker_voice(config: DeviceConfig, mqtt: MqttConfig, roster: Roster, l
     def say_info() -> None:
         telemetry.report_info(_layouts(config), intervals_s, mqtt.commands)
 
-    return BrokerVoice(line, telemetry, say_info)
+    announcer = Announcer(config.storage.state_dir, line.stamp.topics, names, mqtt.home_assistant)
+    line.mailbox.sort("home assistant", (BIRTH_TOPIC,), announcer.arrived)
+    return BrokerVoice(line, telemetry, say_info, announcer=announcer)
 
 
 def build_line(config: DeviceConfig, mqtt: MqttConfig) -> Line:
@@ -69,7 +73,9 @@ def build_line(config: DeviceConfig, mqtt: MqttConfig) -> Line:
         line.clerk, filters = desk, (*topics.command_filters, topics.desired)
         commands = tuple(name[:-1] for name in topics.command_filters)
         line.mailbox.sort("commands", commands, desk.queue.arrived)
-    link.listen(filters, line.mailbox.arrived)
+    if mqtt.home_assistant:
+        filters = (*filters, BIRTH_TOPIC)
+    link.listen(filters, line.mailbox.arrived, qos=0)
     return line
 
 
@@ -86,7 +92,11 @@ def _settings(config: DeviceConfig, mqtt: MqttConfig) -> MqttSettings:
         ca_file=mqtt.ca_file,
         cert_file=mqtt.cert_file,
         key_file=mqtt.key_file,
+        crl_file=mqtt.crl_file,
         keepalive_s=mqtt.keepalive_s,
+        others=mqtt.urls[1:],
+        dialect=Dialect(mqtt.protocol),
+        proof=Proof(mqtt.receipts),
     )
 
 
