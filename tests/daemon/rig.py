@@ -186,7 +186,8 @@ class Rig:
         self.voice = MemoryVoice()
         self.cameras: dict[str, MemoryCamera] = {}
         self.boot = BootClock(boot, self.clock)
-        factory = self.make_bundles(bundles)
+        self.store_folder = folder / "state"
+        self.factory = factory = self.make_bundles(bundles)
         self.store = ModelStore(folder / "state", factory, self.boot, allow_unsigned=True)
         self.deck = ModelDeck(self.store, healthy_frames=3)
         self.candidacy = Candidacy(
