@@ -28,6 +28,7 @@ from edge_runtime.assets import broker_files
 from edge_runtime.errors import Unavailable
 from edge_runtime.fleet.local_broker import find_nats_server, free_port
 from edge_runtime.fleet.operator.settings import read_fleet
+from edge_runtime.fleet.settings import parse_url
 from edge_runtime.workshop.enrolment.servers import with_settings
 
 READY_S = 60.0
@@ -44,6 +45,7 @@ class Node:
 
     name: str
     folder: Path
+    host: str = "127.0.0.1"
     mqtt: int = field(default_factory=free_port)
     client: int = field(default_factory=free_port)
     route: int = field(default_factory=free_port)
@@ -75,10 +77,13 @@ class LocalCluster:
     """Everything it writes is in `folder`; it stops what it started. Node numbers are 0 to `nodes` - 1."""
 
     def __init__(self, folder: Path, nodes: int = 3, fleet: Path | None = None) -> None:
-        """`fleet`: the operator's folder; its hosts are `localhost`, once for each node."""
+        """`fleet`: the operator's folder; its hosts are addresses of the loopback, such as 127.0.0.1 to 127.0.0.3."""
         self._fleet = fleet
         self._probe = _context(fleet) if fleet is not None else None
-        self.nodes = tuple(Node(f"node-{number + 1}", folder / f"node-{number + 1}") for number in range(nodes))
+        hosts = [parse_url(url).host for url in read_fleet(fleet).urls] if fleet is not None else ["127.0.0.1"] * nodes
+        self.nodes = tuple(
+            Node(f"node-{number}", folder / f"node-{number}", host) for number, host in enumerate(hosts, 1)
+        )
 
     @property
     def ports(self) -> tuple[int, ...]:
@@ -87,8 +92,8 @@ class LocalCluster:
 
     @property
     def urls(self) -> tuple[str, ...]:
-        place = "mqtts://localhost" if self._fleet is not None else "mqtt://127.0.0.1"
-        return tuple(f"{place}:{node.mqtt}" for node in self.nodes)
+        scheme = "mqtts" if self._fleet is not None else "mqtt"
+        return tuple(f"{scheme}://{node.host}:{node.mqtt}" for node in self.nodes)
 
     @property
     def pids(self) -> tuple[int, ...]:
@@ -187,12 +192,12 @@ class LocalCluster:
             (node.folder / "permissions.conf").write_text('users: [{user: "anybody", password: "anybody"}]\n')
 
     def _settings(self, node: Node) -> Mapping[str, str]:
-        routes = ", ".join(f'"nats://127.0.0.1:{other.route}"' for other in self.nodes)
+        routes = ", ".join(f'"nats://{other.host}:{other.route}"' for other in self.nodes)
         return {
             "EDGE_NODE_NAME": f'"{node.name}"',
-            "EDGE_MQTT_LISTEN": f'"127.0.0.1:{node.mqtt}"',
+            "EDGE_MQTT_LISTEN": f'"{node.host}:{node.mqtt}"',
             "EDGE_CLIENT_LISTEN": f'"127.0.0.1:{node.client}"',
-            "EDGE_CLUSTER_LISTEN": f'"127.0.0.1:{node.route}"',
+            "EDGE_CLUSTER_LISTEN": f'"{node.host}:{node.route}"',
             "EDGE_MONITOR_LISTEN": f'"127.0.0.1:{node.monitor}"',
             "EDGE_ROUTES": f"[{routes}]",
             "EDGE_REPLICAS": str(min(3, len(self.nodes))),
@@ -202,9 +207,9 @@ class LocalCluster:
 
     def _accepts(self, node: Node) -> bool:
         try:
-            with socket.create_connection(("127.0.0.1", node.mqtt), 1.0) as plain:
+            with socket.create_connection((node.host, node.mqtt), 1.0) as plain:
                 plain.settimeout(10.0)
-                probe = self._probe.wrap_socket(plain, server_hostname="localhost") if self._probe else plain
+                probe = self._probe.wrap_socket(plain, server_hostname=node.host) if self._probe else plain
                 with probe:
                     probe.sendall(_CONNECT)
                     return probe.recv(4) == _ACCEPTED
