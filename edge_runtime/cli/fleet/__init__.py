@@ -5,13 +5,13 @@ from __future__ import annotations
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from edge_runtime.cli.fleet import enrol, init, ls, send
+from edge_runtime.cli.fleet import enrol, init, ls, rollout, send
 from edge_runtime.cli.output import add_verb
 
 if TYPE_CHECKING:
     from edge_runtime.cli.output import Verbs
 
-_VERBS: tuple[ModuleType, ...] = (init, enrol, ls, send)
+_VERBS: tuple[ModuleType, ...] = (init, enrol, ls, send, rollout)
 """Each has `register(verbs)`."""
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from edge_runtime.errors import Refused, TryAgain
 from edge_runtime.fleet.desired import VERB as DESIRED_VERB
@@ -95,14 +95,19 @@ class RolloutRun:
         self._said = b""
         """The envelope of the head, as it was said last."""
 
-    def claim(self, head: Head, batches: dict[str, Batch], told: dict[str, bytes]) -> None:
-        """Become the owner with this head. `told`: envelopes by topic that the broker has; the others are sent as well.
+    def claim(self, head: Head, batches: Mapping[str, Batch]) -> None:
+        """Become the owner with this head. What the journal or the broker lacks is written there first.
 
         Raises Overtaken if somebody else has claimed it at the same time and goes first.
         """
+        ledger, journal = self._tower.ledger, self._journal.read()
+        told = ledger.rollouts.get(head.name)
         for batch in batches.values():
-            if topic_of(batch) not in told:
+            topic = topic_of(batch)
+            if told is None or batch.id not in told.batches or topic in ledger.refused:
                 self.keep(batch)
+            elif batch.id not in journal.batches:
+                self._journal.append(ledger.newest[topic])
         self.keep(head)
         until_s = time.monotonic() + CLAIM_S
         while time.monotonic() < until_s:
@@ -183,7 +188,7 @@ class RolloutRun:
         if self._overtaken_by(head):
             raise _overtaken(head.name)
         topic = topic_of(head)
-        if self._tower.ledger.newest.get(topic) != self._said and self._connection.connected:
+        if self._said and self._tower.ledger.newest.get(topic) != self._said and self._connection.connected:
             now_s = time.monotonic()
             if now_s - self._sent_s.get((topic, head.revision), float("-inf")) > INSIST_S:
                 self._sent_s[topic, head.revision] = now_s
