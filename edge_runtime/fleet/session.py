@@ -130,7 +130,7 @@ class Session:
     def ended(self) -> ConnectFault:
         """Why it is over, with the cause that says how long to wait."""
         end, fault = self._end, self._client.words.fault
-        if isinstance(fault, ssl.SSLError):
+        if isinstance(fault, ssl.SSLError) and not isinstance(fault, (ssl.SSLEOFError, ssl.SSLZeroReturnError)):
             return tls_fault(self.address, fault)
         code = end.value if end is not None else 0
         said = str(fault) if fault is not None else str(end) if end is not None else "the broker's words make no sense"

@@ -31,6 +31,7 @@ _VERIFY = {
 }
 """OpenSSL's X509_V_ERR_* numbers -> what is wrong with the broker's certificate, and the mend."""
 
+_ENDED = "It may want a certificate of the device ([mqtt] cert_file and key_file), or not speak TLS on that port; its log says"
 _OWN = "Renew [mqtt] cert_file and key_file"
 _ALERTS = {
     "CERTIFICATE_EXPIRED": ("it says that the device's certificate has expired", _OWN),
@@ -52,7 +53,7 @@ _ALERTS = {
     "UNSUPPORTED_PROTOCOL": ("it offers less than TLS 1.2, which is refused", "Bring the broker up to date"),
     "PROTOCOL_VERSION": ("it offers less than TLS 1.2, which is refused", "Bring the broker up to date"),
     "RECORD_LAYER_FAILURE": ("it does not speak TLS on that port", "Check the port in [mqtt] url"),
-    "UNEXPECTED_EOF": ("it ended the connection in the middle of the handshake", "See the log of the broker"),
+    "EOF": ("it ended the connection", _ENDED),
 }
 """Parts of OpenSSL's reasons -> what the broker holds against the connection, and the mend."""
 
