@@ -23,8 +23,12 @@ from edge_runtime.telemetry.spool import Entry, Grade, SpoolLimits
 from edge_runtime.telemetry.uplink import Uplink
 
 LIMITS = SpoolLimits(max_bytes=262_144)
-LOOK_S = 2.0
-"""Between two looks of the uplink while something is under way."""
+LOOK_S = 0.5
+"""Between two looks of the uplink while something is under way ..."""
+BUSY_S = 0.9
+"""... which it says by asking to be called again within so long."""
+RETAINED = 5
+"""Topics that a device says anew at every connect, beside its availability."""
 AWAY_S = 20.0
 """Mean of an outage, and of a restart after a crash."""
 
@@ -61,10 +65,13 @@ class VirtualDevice:
             swarm.clock,
             self._chances,
             plan.download_s * slow,
+            self._follow,
             installs=self.fortune != "refuses",
         )
         self._opener = opener
         self._orders = Orders(self, plan, opener)
+        self._said_before = 0
+        self._link.on_connect(self._connected)
         self._link.on_progress = self._step
         self._link.listen((*self.topics.command_filters, self.topics.desired), self._arrived)
 
@@ -85,6 +92,16 @@ class VirtualDevice:
     @property
     def link(self) -> SwarmLink:
         return self._link
+
+    @property
+    def settled(self) -> bool:
+        """Connected, and the broker has acknowledged all retained state since."""
+        return self._link.connected and self._uplink.counts().retained - self._said_before >= RETAINED
+
+    @property
+    def waiting(self) -> int:
+        """Events that no broker has acknowledged yet."""
+        return self._uplink.counts().spool.events
 
     def switched(self, change: Switch) -> None:
         """The models have changed: tell it as the device does, and see what the reconciler makes of it."""
@@ -111,6 +128,9 @@ class VirtualDevice:
     def end(self) -> None:
         """Say goodbye."""
         self._link.leave()
+
+    def _connected(self) -> None:
+        self._said_before = self._uplink.counts().retained
 
     def _boot(self) -> None:
         now = self._wall()
@@ -217,7 +237,7 @@ class VirtualDevice:
 
         def step() -> None:
             self._stepping = False
-            if self._link.connected and self._uplink.step() < LOOK_S:
+            if self._link.connected and self._uplink.step() < BUSY_S:
                 self._after(LOOK_S, self._step)
 
         self._after(0.0, step)

@@ -36,14 +36,16 @@ class Follower:
         clock: Callable[[], float],
         chances: random.Random,
         download_s: float,
+        goes_on: Callable[[], None],
         installs: bool = True,
     ) -> None:
-        """`installs`: whether the device has a repository; one without refuses every new model."""
+        """`goes_on` is called when a step has ended; `installs`: whether the device has a repository; one without
+        refuses every new model."""
         self.wish = WishFile(None)
         self.config: dict[str, Scalar] = {}
         self._gate = DesiredGate(audience, opener, self.wish)
         self._models, self._after, self._clock, self._chances = models, after, clock, chances
-        self._download_s, self._installs = download_s, installs
+        self._download_s, self._goes_on, self._installs = download_s, goes_on, installs
         self._busy = False
         self._declined: Declined | None = None
 
@@ -98,10 +100,6 @@ class Follower:
             self._later(desired, self._download_s * self._chances.expovariate(1.0), lambda: self._install(step))
         elif isinstance(step, c.Activate):
             self._later(desired, PROVE_S, lambda: self._activate(desired, step))
-        else:
-            return
-        if not self._busy:
-            self._after(0.0, lambda: None)
 
     def _configure(self, step: c.SetConfig) -> None:
         for key, value in step.values.items():
@@ -126,6 +124,7 @@ class Follower:
                 work()
             except EdgeError as fault:
                 self._fail(desired, fault)
+            self._goes_on()
 
         self._after(seconds, end)
 

@@ -44,6 +44,10 @@ class Figures(msgspec.Struct, frozen=True):
     devices: int = 0
     connected: int = 0
     connecting: int = 0
+    settled: int = 0
+    """Connected, with all retained state said anew."""
+    waiting: int = 0
+    """Events that no broker has acknowledged yet."""
     cpu_s: float = 0.0
     rss_mb: float = 0.0
     counts: dict[str, int] = {}
@@ -57,6 +61,8 @@ class Figures(msgspec.Struct, frozen=True):
             self.devices + other.devices,
             self.connected + other.connected,
             self.connecting + other.connecting,
+            self.settled + other.settled,
+            self.waiting + other.waiting,
             round(self.cpu_s + other.cpu_s, 2),
             round(self.rss_mb + other.rss_mb, 1),
             dict(Counter(self.counts) + Counter(other.counts)),
@@ -95,6 +101,8 @@ def figures_of(swarm: Swarm, devices: list[VirtualDevice]) -> Figures:
         len(devices),
         sum(device.link.connected for device in devices),
         len(swarm.connecting),
+        sum(device.settled for device in devices),
+        sum(device.waiting for device in devices),
         round(time.process_time(), 2),
         round(resident_mb(), 1),
         dict(swarm.counts),
