@@ -21,6 +21,12 @@ class Notifier:
         self._every_s = watchdog_s / 4 if watchdog_s else None
         self._clock = clock
         self._fed_s = float("-inf")
+        self._progress_s = clock()
+
+    @property
+    def age_s(self) -> float:
+        """Since the last progress, or since the start."""
+        return self._clock() - self._progress_s
 
     def ready(self, status: str = "") -> None:
         self._send("READY=1", status)
@@ -37,7 +43,7 @@ class Notifier:
 
     def progress(self) -> None:
         """Feed the watchdog. Call this where work was done (a frame, or a look that found no frame), never on a timer."""
-        now = self._clock()
+        now = self._progress_s = self._clock()
         if self._every_s is not None and now - self._fed_s >= self._every_s:
             self._fed_s = now
             self._send("WATCHDOG=1")

@@ -15,6 +15,9 @@ import cv2
 import numpy as np
 
 from edge_runtime.records import Event, Image, Layout, Light, Outcome, Reason, Registration, Slot, Unusable, View
+from edge_runtime.web.exposition import render
+from edge_runtime.web.meter import CameraMeter, Metered
+from edge_runtime.web.metrics import Reading, families
 
 Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
 
@@ -57,6 +60,7 @@ class CameraBoard:
         self._events: deque[Event] = deque(maxlen=EVENTS_KEPT)
         self._drawn: dict[str, _Drawn] = {}
         self._drawing = threading.Lock()
+        self.meter = CameraMeter()
 
     def observe(self, outcome: Outcome) -> None:
         """Keep what the page shows of this outcome."""
@@ -69,6 +73,7 @@ class CameraBoard:
             self._frames += 1
             self._observed_at = self._clock()
         self._latest = outcome
+        self.meter.observe(outcome)
 
     @property
     def age_s(self) -> float:
@@ -137,6 +142,7 @@ class Board:
         self.device = device
         self.version = version
         self._cameras: dict[str, CameraBoard] = {}
+        self._figures: tuple[Reading, dict[str, Metered]] | None = None
 
     def watch(
         self, camera: str, layout: Layout, reference_crops: Callable[[], Image], interval_s: float = 0.0
@@ -151,6 +157,15 @@ class Board:
     def camera(self, name: str) -> CameraBoard | None:
         """The camera of this name, if there is one."""
         return self._cameras.get(name)
+
+    def note(self, reading: Reading) -> None:
+        """The device's figures as of now, in the place of the last ones; call it in the inference loop."""
+        self._figures = (reading, {name: camera.meter.look() for name, camera in self._cameras.items()})
+
+    def metrics(self) -> bytes | None:
+        """What /metrics serves; None before the first reading."""
+        figures = self._figures
+        return render(families(*figures)) if figures is not None else None
 
     def state(self) -> dict[str, Json]:
         """What /api/state serves."""

@@ -14,6 +14,7 @@ from urllib.parse import unquote, urlsplit
 
 from edge_runtime.errors import Unavailable
 from edge_runtime.web.board import Board
+from edge_runtime.web.exposition import CONTENT_TYPE
 
 LOOPBACK = "127.0.0.1"
 MAX_CONNECTIONS = 16
@@ -116,6 +117,8 @@ class _Handler(BaseHTTPRequestHandler):
         elif path == "/healthz":
             ok, record = self.board.health()
             self._json(HTTPStatus.OK if ok else HTTPStatus.SERVICE_UNAVAILABLE, record)
+        elif path == "/metrics":
+            self._metrics()
         else:
             self._picture(path)
 
@@ -124,6 +127,13 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class names it so
         """Requests of the local view are not worth a line each."""
+
+    def _metrics(self) -> None:
+        page = self.board.metrics()
+        if page is None:
+            self._answer(HTTPStatus.SERVICE_UNAVAILABLE, b"no figures yet\n", "text/plain")
+        else:
+            self._answer(HTTPStatus.OK, page, CONTENT_TYPE)
 
     def _picture(self, path: str) -> None:
         """/camera/<id>/<picture>.jpg"""
