@@ -39,7 +39,9 @@ def register(verbs: Verbs) -> None:
         _EXAMPLES,
     )
     _common(enrol)
-    enrol.add_argument("names", nargs="*", metavar="SITE/DEVICE", help="or _operator, _collector, _reader /NAME")
+    enrol.add_argument(
+        "names", nargs="*", metavar="SITE/DEVICE", help="or _operator/NAME, _collector/NAME, _reader/NAME, _home/NAME"
+    )
     enrol.add_argument("--group", action="append", default=[], metavar="NAME", help="may be repeated")
     enrol.add_argument("--out", type=Path, metavar="FOLDER", help="where its files go (DIR/devices/SITE/DEVICE)")
     enrol.add_argument("--csr", type=Path, metavar="FILE", help="signing request from the device, in PEM")

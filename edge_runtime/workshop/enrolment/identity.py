@@ -11,9 +11,10 @@ from edge_runtime.errors import Refused
 OPERATOR: Final = "_operator"
 COLLECTOR: Final = "_collector"
 READER: Final = "_reader"
-ROLES: Final = (OPERATOR, COLLECTOR, READER)
+HOME: Final = "_home"
+ROLES: Final = (OPERATOR, COLLECTOR, READER, HOME)
 """Stand where a device has its site. `_operator` commands, `_collector` keeps events and acknowledges them, `_reader`
-only looks."""
+only looks, `_home` is a Home Assistant."""
 MAX_IDENTITY = 64
 """Characters of a certificate's common name (X.520)."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*\Z")

@@ -91,8 +91,9 @@ def enrol(
         folders[name] = want.out or place_of(folder, want.identity)
         finished.append(issued(entries[name], serials[name], made.not_after))
     register = msgspec.structs.replace(register.with_entries(finished), crl_number=register.crl_number + 1)
-    folder.keep_register(register)
-    return Done(folders, write_rules(folder, register, signer, clock()), entries=finished)
+    copies = write_rules(folder, register, signer, clock())
+    folder.keep_register(register)  # last: who is not recorded as let in may be enrolled again
+    return Done(folders, copies, entries=finished)
 
 
 def revoke(folder: Folder, identities: Sequence[Identity], signer: Authority, clock: Callable[[], float]) -> Done:

@@ -5,24 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from edge_runtime.telemetry.topics import EVERYONE, GROUP, ROOT
-from edge_runtime.workshop.enrolment.identity import COLLECTOR, OPERATOR, Identity
+from edge_runtime.telemetry.home_assistant import BIRTH_TOPIC, PREFIX, config_topic
+from edge_runtime.telemetry.topics import EVERYONE, GROUP, ROOT, Topics
+from edge_runtime.workshop.enrolment.identity import COLLECTOR, HOME, OPERATOR, Identity
 
 _TOLD = (
-    "availability",
-    "info",
-    "status",
-    "reported",
-    "telemetry",
-    "shelf/+",
-    "event/+",
-    "snapshot/+",
-    "resp/+",
-    "diagnostics",
+    *("availability", "info", "status", "reported", "telemetry", "diagnostics"),
+    *("shelf/+", "event/+", "snapshot/+", "resp/#"),
 )
 """What a device says, below its own base: never `cmd`, `desired` and `ack`, which others say to it."""
 _ASKED = ("cmd/+", "desired")
-DISCOVERY = "homeassistant/device"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,9 +30,11 @@ def permissions(identity: Identity, groups: Iterable[str] = ()) -> Permissions:
     reads = (f"{ROOT}/#",)
     if identity.site == OPERATOR:
         asked = tuple(f"{ROOT}/+/+/{topic}" for topic in _ASKED)
-        return Permissions((*asked, f"{ROOT}/_rollout/#", f"{ROOT}/_operator/#"), reads)
+        return Permissions((*asked, f"{ROOT}/_rollout/#"), reads)
     if identity.site == COLLECTOR:
         return Permissions((f"{ROOT}/+/+/ack",), reads)
+    if identity.site == HOME:
+        return Permissions((BIRTH_TOPIC,), (*reads, f"{PREFIX}/#"))
     return Permissions((), reads)
 
 
@@ -50,5 +44,7 @@ def _device(identity: Identity, groups: Iterable[str]) -> Permissions:
     shared = [
         f"{place}/{topic}" for place in (everyone, *(f"{ROOT}/{GROUP}/{name}" for name in groups)) for topic in _ASKED
     ]
-    announced = f"{DISCOVERY}/{identity.site}_{identity.device}/config"
-    return Permissions((*(f"{base}/{topic}" for topic in _TOLD), announced), (f"{base}/#", announced, *shared))
+    announced = config_topic(Topics(identity.site, identity.device))
+    return Permissions(
+        (*(f"{base}/{topic}" for topic in _TOLD), announced), (f"{base}/#", announced, BIRTH_TOPIC, *shared)
+    )
