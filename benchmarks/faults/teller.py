@@ -26,7 +26,7 @@ import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion
 
 from edge_runtime.fleet.link import MqttLink
-from edge_runtime.fleet.settings import MqttSettings
+from edge_runtime.fleet.settings import MqttSettings, Proof
 from edge_runtime.telemetry.builders import Stamp
 from edge_runtime.telemetry.courier import CourierSettings
 from edge_runtime.telemetry.session import next_session
@@ -260,13 +260,15 @@ def compare(folder: Path, seen: dict[int, Counter[str]]) -> Verdict:
 def main(arguments: list[str]) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.faults.teller", description=__doc__)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("url")
+    parser.add_argument("url", help="of the broker; of the nodes of a cluster with commas between them")
     parser.add_argument("--events", type=int, default=500)
     parser.add_argument("--per-s", type=float, default=200.0)
+    parser.add_argument("--proof", type=Proof, choices=list(Proof), default=Proof.BROKER)
     parser.add_argument("--site", default="store")
     parser.add_argument("--device", default="teller")
     args = parser.parse_args(arguments)
-    settings = MqttSettings(args.url, f"{args.site}-{args.device}")
+    url, *others = args.url.split(",")
+    settings = MqttSettings(url, f"{args.site}-{args.device}", others=tuple(others), proof=args.proof)
     tell(args.folder, settings, Topics(args.site, args.device), args.events, args.per_s)
 
 
