@@ -5,13 +5,13 @@ from __future__ import annotations
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from edge_runtime.cli.fleet import enrol, init, ls, rollout, send
+from edge_runtime.cli.fleet import collect, enrol, init, ls, rollout, send, show, watch
 from edge_runtime.cli.output import add_verb
 
 if TYPE_CHECKING:
     from edge_runtime.cli.output import Verbs
 
-_VERBS: tuple[ModuleType, ...] = (init, enrol, ls, send, rollout)
+_VERBS: tuple[ModuleType, ...] = (init, enrol, ls, show, watch, send, rollout, collect)
 """Each has `register(verbs)`."""
 
 
