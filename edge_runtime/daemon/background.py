@@ -31,6 +31,11 @@ class Background(Generic[T]):
         self._result: T | None = None
         self._fault: EdgeError | None = None
 
+    @property
+    def busy(self) -> bool:
+        """Whether work goes on in this moment."""
+        return self._thread is not None and self._thread.is_alive()
+
     def start(self, key: str, work: Callable[[], T]) -> bool:
         """False if other work still goes on."""
         if self.key:

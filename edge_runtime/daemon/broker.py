@@ -7,13 +7,17 @@ from pathlib import Path
 from edge_runtime.config import DeviceConfig, MqttConfig
 from edge_runtime.daemon.announcer import Announcer
 from edge_runtime.daemon.desk import Desk
+from edge_runtime.daemon.key_watch import KeyWatch
 from edge_runtime.daemon.line import Line, Mailbox, numbers, purpose_of
+from edge_runtime.daemon.model_counter import ModelCounter
+from edge_runtime.daemon.mountings import Mounting
 from edge_runtime.daemon.roster import Roster
 from edge_runtime.daemon.voice import BrokerVoice
 from edge_runtime.drift.monitor import DriftReport
 from edge_runtime.errors import EdgeError
 from edge_runtime.fleet.command_queue import CommandQueue
 from edge_runtime.fleet.commands import CommandGate
+from edge_runtime.fleet.device_handlers import device_handlers
 from edge_runtime.fleet.floors import CommandFloors
 from edge_runtime.fleet.handlers import standard_handlers
 from edge_runtime.fleet.journal import CommandJournal
@@ -46,7 +50,13 @@ def build_broker_voice(config: DeviceConfig, mqtt: MqttConfig, roster: Roster, l
     settings = TelemetrySettings(config.telemetry.interval_s, config.telemetry.heartbeat_s)
     names = tuple(camera.name for camera in config.cameras)
     telemetry = Telemetry(
-        line.stamp, line.uplink, names, settings, drift=lambda: _drift_of(roster), numbers=line.sequence
+        line.stamp,
+        line.uplink,
+        names,
+        settings,
+        drift=lambda: _drift_of(roster),
+        numbers=line.sequence,
+        labels=lambda: line.events.counts if line.events is not None else {},
     )
     intervals_s = {camera.name: camera.interval_s for camera in config.cameras}
 
@@ -68,7 +78,11 @@ def build_line(config: DeviceConfig, mqtt: MqttConfig) -> Line:
     line = Line(purpose_of(config), stamp, link, uplink, Mailbox(), numbers())
     filters: tuple[str, ...] = ()
     if mqtt.commands != "off":
-        desk = Desk(lambda desk: _build_queue(mqtt, stamp, link, desk, state_dir))
+        ring = KeyRing(state_dir, mqtt.command_keys) if mqtt.commands == "signed" else None
+        desk = Desk(lambda desk: _build_queue(stamp, link, desk, state_dir, ring), state_dir)
+        line.events = desk.events
+        if ring is not None:
+            line.keys = KeyWatch(ring, lambda: desk.queue.counts().strangers)
         link.on_connect(desk.queue.connected)
         line.clerk, filters = desk, (*topics.command_filters, topics.desired)
         commands = tuple(name[:-1] for name in topics.command_filters)
@@ -106,18 +120,15 @@ def _open_spool(config: DeviceConfig, state_dir: Path) -> Spool:
     return SqliteSpool(state_dir / "spool.db", limits)
 
 
-def _build_queue(mqtt: MqttConfig, stamp: Stamp, link: MqttLink, desk: Desk, state_dir: Path) -> CommandQueue:
-    handlers = standard_handlers(stamp, link, desk, desk, taker=desk)
+def _build_queue(stamp: Stamp, link: MqttLink, desk: Desk, state_dir: Path, ring: KeyRing | None) -> CommandQueue:
+    models = ModelCounter(desk.running)
+    handlers = standard_handlers(stamp, link, models, desk, taker=desk)
+    handlers |= device_handlers(stamp, link, desk, desk, desk)
+    opener: Opener = AcceptUnsigned() if ring is None else EnvelopeVerifier(ring.keys)
     floors = CommandFloors(Floors(state_dir))
     journal = CommandJournal(state_dir / "commands.json")
-    gate = CommandGate(stamp.topics, frozenset(handlers), _opener(mqtt, state_dir), floors, journal)
-    return CommandQueue(gate, stamp, link, handlers, scribe=InTurn())
-
-
-def _opener(mqtt: MqttConfig, state_dir: Path) -> Opener:
-    if mqtt.commands == "unsigned":
-        return AcceptUnsigned()
-    return EnvelopeVerifier(KeyRing(state_dir, mqtt.command_keys).keys)
+    gate = CommandGate(stamp.topics, frozenset(handlers), opener, floors, journal)
+    return CommandQueue(gate, stamp, link, handlers, scribe=InTurn(), conclusions=desk.conclusions())
 
 
 def _layouts(config: DeviceConfig) -> dict[str, Layout]:
@@ -125,7 +136,8 @@ def _layouts(config: DeviceConfig) -> dict[str, Layout]:
     found = {}
     for camera in config.cameras:
         try:
-            found[camera.name] = read_layout(camera.layout)
+            mounting = Mounting(config.storage.state_dir, camera.name, camera.layout)
+            found[camera.name] = read_layout(mounting.in_force())
         except EdgeError:
             continue
     return found

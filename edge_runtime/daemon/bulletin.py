@@ -74,6 +74,11 @@ class Bulletin:
         models = model_health(model_line(self._deck, self._candidacy), candidate_line(self._candidacy))
         return Health(state, told, self._deck.id, cameras, models)
 
+    @property
+    def newest(self) -> Health:
+        """As told last."""
+        return self._health
+
     def hurry(self) -> None:
         """Something has just changed: the next `issue` does not wait for its second."""
         self._health_s = float("-inf")
@@ -96,14 +101,14 @@ class Bulletin:
             self._write(self._record())
         if now - self._memory_s >= MEMORY_S:
             self._memory_s = now
-            self._keep_memory()
+            self.keep_memory()
 
     def farewell(self) -> None:
         """The last words, while cameras and broker are still there."""
         self._health = self.health()
         self._last = self._record("stopped")
         self._write(self._last)
-        self._keep_memory()
+        self.keep_memory()
         self._voice.report_health(replace(self._health, state="stopping"))
 
     def postscript(self) -> None:
@@ -135,7 +140,8 @@ class Bulletin:
         except OSError as fault:
             self._disk_trouble = f"storage: {self._state_dir} can not be written: {fault.strerror}"
 
-    def _keep_memory(self) -> None:
+    def keep_memory(self) -> None:
+        """What drift has learned, on the disk."""
         model = self._deck.id.sha256 if self._deck.id else ""
         for name, station in self._roster.stations.items():
             try:

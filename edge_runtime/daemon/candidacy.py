@@ -114,6 +114,11 @@ class Candidacy:
         right_too = None if theirs is None or theirs not in ANSWERS else theirs is true
         return self.sentry.watch.feedback(Feedback(self._clock(), camera, slot, said is true, right_too, picked))
 
+    def label(self, camera: str, slot: str, right: bool) -> Verdict:
+        """Somebody says whether an event of the model that runs was right. Events are there because the model spoke: what
+        is said of them is counted, and no fair bet against what the model promised of all slots."""
+        return self.sentry.watch.feedback(Feedback(self._clock(), camera, slot, right, None, picked=True))
+
     def fell_back(self) -> None:
         """The deck has given the running model up: look what the store says now."""
         self._asked = True

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
@@ -23,6 +23,9 @@ from edge_runtime.daemon.terms import Terms
 from edge_runtime.errors import EdgeError, ModelFault, Refused, TryAgain, Unavailable
 from edge_runtime.records import ModelId
 from edge_runtime.telemetry.messages import Scalar
+
+if TYPE_CHECKING:
+    from edge_runtime.lifecycle.trust.updater import Updater
 
 log = logging.getLogger("edge_runtime.daemon.errand")  # __name__ is __main__ in the child
 
@@ -67,7 +70,7 @@ class Errand(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What to do there."""
 
     place: Place
-    verb: Literal["install", "activate", "commit", "release", "update"]
+    verb: Literal["install", "activate", "commit", "release", "update", "keys"]
     name: str = ""
     version: str = ""
     sha256: str = ""
@@ -105,6 +108,11 @@ def open_desk(
 
 
 def open_source(place: Place) -> Source:
+    """As `open_updater`, for the desk."""
+    return open_updater(place)
+
+
+def open_updater(place: Place) -> Updater:
     """The repository that the device trusts. Raises Unavailable if it has none, or if its root can not be read."""
     from edge_runtime.lifecycle.trust.updater import Updater
 
@@ -159,6 +167,16 @@ def attempt(errand: Errand, desk: ModelDesk) -> Outcome:
         return Outcome({}, type(fault).__name__, fault.found, fault.mend)
 
 
+def renew_keys(place: Place) -> Outcome:
+    """Ask the repository whose commands count; the daemon sees the file that it leaves."""
+    from edge_runtime.lifecycle.trust.key_ring import fetch_command_keys
+
+    try:
+        return Outcome({"changed": fetch_command_keys(open_updater(place), Path(place.state_dir))})
+    except EdgeError as fault:
+        return Outcome({}, type(fault).__name__, fault.found, fault.mend)
+
+
 def main(parent: int) -> int:
     """Read one errand, do it, say what came of it."""
     from edge_runtime.daemon.confine import die_with
@@ -167,7 +185,8 @@ def main(parent: int) -> int:
     os.setpriority(os.PRIO_PROCESS, 0, max(NICENESS, os.getpriority(os.PRIO_PROCESS, 0)))
     logging.basicConfig(level=logging.INFO, format="%(name)s: %(message)s")
     errand = msgspec.json.decode(sys.stdin.buffer.read(MAX_SAID_BYTES), type=Errand)
-    sys.stdout.buffer.write(msgspec.json.encode(attempt(errand, open_desk(errand.place))) + b"\n")
+    outcome = renew_keys(errand.place) if errand.verb == "keys" else attempt(errand, open_desk(errand.place))
+    sys.stdout.buffer.write(msgspec.json.encode(outcome) + b"\n")
     sys.stdout.flush()
     return 0
 

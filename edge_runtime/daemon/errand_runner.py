@@ -19,7 +19,7 @@ from edge_runtime.telemetry.messages import Scalar
 
 log = logging.getLogger(__name__)
 
-LIMIT_S = {"install": 3600.0, "update": 4200.0, "activate": 600.0, "commit": 60.0, "release": 60.0}
+LIMIT_S = {"install": 3600.0, "update": 4200.0, "activate": 600.0, "commit": 60.0, "release": 60.0, "keys": 600.0}
 """After which an errand is given up: a slow line may take long for a download."""
 _MODULE = "edge_runtime.daemon.errand"
 _ROOT = Path(__file__).resolve().parents[2]

@@ -16,7 +16,10 @@ from edge_runtime.fleet.session import Incoming
 
 if TYPE_CHECKING:
     from edge_runtime.daemon.convergence import Convergence
+    from edge_runtime.daemon.key_watch import KeyWatch
+    from edge_runtime.daemon.labels import RecentEvents
     from edge_runtime.daemon.run import Daemon
+    from edge_runtime.fleet.command_queue import CommandCounts
     from edge_runtime.fleet.link import MqttLink
     from edge_runtime.telemetry.builders import Stamp
     from edge_runtime.telemetry.uplink import Uplink
@@ -27,7 +30,13 @@ FLUSH_S = 2.0
 class Clerk(Protocol):
     """Carries out the commands that wait (`desk.Desk`)."""
 
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """What is wrong with what is kept of commands."""
+        ...
+
     def attend(self, daemon: Daemon) -> None: ...
+    def counts(self) -> CommandCounts: ...
     def close(self) -> None: ...
 
 
@@ -62,6 +71,9 @@ class Line:
     sequence: Iterator[int]
     """Numbers of the messages of this session."""
     clerk: Clerk | None = None
+    keys: KeyWatch | None = None
+    """Looks after whose commands count, where they must be signed."""
+    events: RecentEvents | None = None
     convergence: Convergence | None = None
     """Who takes the wishes that come over it."""
     started: bool = False
@@ -75,6 +87,8 @@ class Line:
 
     def attend(self, daemon: Daemon) -> None:
         """Between two frames."""
+        if self.keys is not None:
+            self.keys.attend(daemon)
         if self.clerk is not None:
             self.clerk.attend(daemon)
 
@@ -95,5 +109,5 @@ def purpose_of(config: DeviceConfig) -> tuple[object, ...]:
     """What a line depends on of a configuration; equal purposes can share one."""
     mqtt = replace(config.mqtt, snapshots="off") if config.mqtt is not None else None
     names = tuple(camera.name for camera in config.cameras)
-    trust = (config.model.repository, config.model.root)
+    trust = (config.model.name, config.model.repository, config.model.root)
     return config.site, config.id, config.groups, mqtt, config.storage, trust, names

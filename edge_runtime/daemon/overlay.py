@@ -41,6 +41,8 @@ class _Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     format: Literal["edge-overrides/1"]
     overrides: dict[str, Scalar]
     trial: Trial | None = None
+    proved: str = ""
+    """Who wanted the last settings that proved themselves."""
 
 
 class Ticket:
@@ -77,6 +79,7 @@ class Overlay:
         self.generation = 0
         """Counts the changes of what is in force: a daemon built under another number is to be built anew."""
         self._ticket = Ticket()
+        self._proved = record.proved if record is not None else ""
         if record is not None and record.trial is not None:
             self._found_unproven(record.trial)
 
@@ -118,15 +121,24 @@ class Overlay:
         log.info("settings on trial (%s): %s", why, ", ".join(f"{key} = {value}" for key, value in changes.items()))
         return ticket
 
+    def conclude(self, why: str) -> dict[str, Scalar] | Ticket:
+        """What became of a proposal of before. Raises TryAgain if its settings are not in force."""
+        if self.trial is not None and self.trial.why == why:
+            return self._ticket
+        if self._proved != why:
+            raise TryAgain(self.trouble or "the device stopped before the settings had proved themselves", "Ask again")
+        return dict(self._proven)
+
     def prove(self) -> None:
         """The device is well under the new settings: they stay."""
         if self.trial is None:
             return
-        before, self._proven, trial = self._proven, dict(self.trial.overrides), self.trial
+        trial, before = self.trial, (self._proven, self._proved)
+        self._proven, self._proved = dict(trial.overrides), trial.why
         try:
             self._write(None)
         except OSError as fault:
-            self._proven = before
+            self._proven, self._proved = before
             self.take_back(f"they can not be kept: {fault.strerror}")
             return
         self.trial = None
@@ -158,7 +170,9 @@ class Overlay:
 
     def _write(self, trial: Trial | None) -> None:
         if self._path is not None:
-            replace_durably(self._path, msgspec.json.encode(_Record("edge-overrides/1", self._proven, trial)))
+            replace_durably(
+                self._path, msgspec.json.encode(_Record("edge-overrides/1", self._proven, trial, self._proved))
+            )
 
 
 def _read(path: Path) -> _Record | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -22,6 +23,7 @@ from edge_runtime.daemon.convergence import Convergence
 from edge_runtime.daemon.deck import ModelDeck
 from edge_runtime.daemon.errand import Place
 from edge_runtime.daemon.errand_runner import ErrandRunner
+from edge_runtime.daemon.meters import Meters
 from edge_runtime.daemon.notify import Notifier
 from edge_runtime.daemon.overlay import Overlay, Ticket
 from edge_runtime.daemon.roster import Roster
@@ -77,6 +79,8 @@ class DaemonParts:
     updates: AutoUpdate | None = None
     convergence: Convergence | None = None
     """Follows the desired state; None where none is taken."""
+    meters: Meters | None = None
+    """Reads the figures for `/metrics`; None without the local page."""
     view_url: str = ""
     troubles: tuple[str, ...] = ()
     """What could not be set up (a busy port), for as long as this daemon runs."""
@@ -96,6 +100,9 @@ class Daemon:
         self._answered = False
         self._settings = SettingsTrial(parts.overlay, clock)
         self._config_trouble = ""
+        self._rebuild = False
+        self.restarting = False
+        """Somebody wants another process in the place of this one."""
         self._bulletin = Bulletin(
             parts.config,
             parts.roster,
@@ -117,13 +124,37 @@ class Daemon:
                 if orders.reloading.is_set():
                     orders.reloading.clear()
                     config = self._reread()
-                elif self._settings.stale:
+                elif self._settings.stale or self._rebuild:
                     config = self.written
+                elif self.restarting:
+                    break
                 elif not self.turn():
                     orders.stopping.wait(WAIT_S)
             return config
         finally:
             self.close(going_on=config is not None)
+
+    def ask_rebuild(self) -> None:
+        """Something that a daemon is built from has changed: another one takes over after this turn."""
+        self._rebuild = True
+
+    def ask_restart(self, why: str) -> None:
+        """End the process in order, and begin anew (`service.serve`)."""
+        log.warning("restart: %s", why)
+        self.restarting = True
+
+    @property
+    def uptime_s(self) -> float:
+        """Of this daemon; a reload begins another."""
+        return self._clock() - self._began_s
+
+    @property
+    def pid(self) -> int:
+        return os.getpid()
+
+    def keep_memory(self) -> None:
+        """What drift knows is written down now."""
+        self._bulletin.keep_memory()
 
     @property
     def written(self) -> DeviceConfig:
@@ -138,6 +169,8 @@ class Daemon:
         stations = tuple(self.roster.stations.values())
         worked = [self._visit(station, WAIT_S if len(stations) == 1 else 0.0) for station in stations]
         self._bulletin.issue()
+        if self.parts.meters is not None:
+            self.parts.meters.attend(self)
         self._settings.attend(self.health)
         if all(station.idle_s < station.lost_s + PATIENCE_S for station in stations):
             self.parts.notifier.progress()
@@ -191,6 +224,11 @@ class Daemon:
     def health(self) -> Health:
         """How the device is now."""
         return self._bulletin.health()
+
+    @property
+    def newest_health(self) -> Health:
+        """As told last, at most a second ago."""
+        return self._bulletin.newest
 
     def _troubles(self) -> tuple[str, ...]:
         updates = self.parts.updates.trouble if self.parts.updates is not None else ""

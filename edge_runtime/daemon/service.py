@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import gc
 import logging
+import os
 import signal
+import sys
 from contextlib import ExitStack
 from pathlib import Path
 from types import FrameType
@@ -12,6 +14,8 @@ from types import FrameType
 from edge_runtime.config import Environment, read_config, read_environment
 from edge_runtime.daemon.allocator import bound_allocator
 from edge_runtime.daemon.compose import DEVELOPMENT, build_daemon
+from edge_runtime.daemon.instruments import set_log_level
+from edge_runtime.daemon.log_ring import LogRing
 from edge_runtime.daemon.notify import Notifier
 from edge_runtime.daemon.run import Daemon, Orders
 from edge_runtime.errors import EXIT_OK
@@ -43,9 +47,12 @@ def serve(
             log.info("device %s/%s, %d camera(s), %s", config.site, config.id, len(config.cameras), config.path)
             daemon = build_daemon(config, environment, development, before)
             before = None
+            set_log_level(daemon.parts.config.log_level)
             changed = daemon.run(orders)
             if changed is None:
                 notifier.stopping()
+                if daemon.restarting and environment.notify_socket is None:
+                    _begin_anew()
                 return EXIT_OK
             config, before = changed, daemon
             del daemon
@@ -62,14 +69,24 @@ class _Priorities(logging.Formatter):
 
 def _log(under_systemd: bool) -> None:
     """To standard error, unless somebody has set up logging before."""
-    if logging.getLogger().handlers:
+    root = logging.getLogger()
+    if not any(isinstance(handler, LogRing) for handler in root.handlers):
+        root.addHandler(LogRing())
+    if any(not isinstance(handler, LogRing) for handler in root.handlers):
         return
     handler = logging.StreamHandler()
     plain = "%(name)s: %(message)s"
     handler.setFormatter(
         _Priorities(plain) if under_systemd else logging.Formatter(f"%(asctime)s %(levelname)s {plain}")
     )
-    logging.basicConfig(level=logging.INFO, handlers=[handler])
+    root.addHandler(handler)
+    root.setLevel(logging.INFO)
+
+
+def _begin_anew() -> None:
+    """Another process in the place of this one, by the same command. Under systemd the exit is enough: Restart=always."""
+    logging.shutdown()
+    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
 
 
 def _obey_signals(orders: Orders, restored: ExitStack) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from edge_runtime.daemon.health import BrokerLine, SpoolLine
+from edge_runtime.daemon.line_account import line_troubles
 from edge_runtime.records import Event
 
 if TYPE_CHECKING:
@@ -102,14 +103,7 @@ class BrokerVoice:
 
     def troubles(self) -> tuple[str, ...]:
         """Also looks after the uplink's thread: one that ended is started again."""
-        uplink = self.line.uplink.watch()
-        spool = self.line.uplink.counts().spool.degraded
-        problem = self.line.link.problem
-        return (
-            *((f"broker: {problem}",) if problem else ()),
-            *((f"spool: {spool}",) if spool else ()),
-            *((uplink,) if uplink else ()),
-        )
+        return tuple(line_troubles(self.line))
 
     def close(self, going_on: bool = False) -> None:
         """Send what can still be sent, say goodbye; unless another daemon goes on with the line."""

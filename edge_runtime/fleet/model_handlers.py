@@ -12,14 +12,15 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from edge_runtime.errors import Refused
+from edge_runtime.fleet.arguments import number, only, why
+from edge_runtime.fleet.command_form import Command
 from edge_runtime.fleet.command_queue import Handler, Later
-from edge_runtime.fleet.commands import Command
 from edge_runtime.records import ModelId
-from edge_runtime.telemetry.builders import clipped
 from edge_runtime.telemetry.messages import Scalar
 
 LONGEST_S = 2_592_000.0
 """A shadow run or a trial of more than 30 days is a slip of the pen."""
+SHADOW_S, SHORTEST_SHADOW_S = 86_400.0, 60.0
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 _VERSION = re.compile(r"[0-9]{1,6}\.[0-9]{1,6}\.[0-9]{1,6}")
 _DIGEST = re.compile(r"[0-9a-f]{12,64}")
@@ -66,17 +67,10 @@ def model_handlers(switch: ModelSwitch) -> dict[str, Handler]:
         "model.rollback": _rollback(switch),
         "model.install": _install(switch),
         "model.activate": _activate(switch),
+        "model.shadow": _shadow(switch),
         "model.commit": _commit(switch),
         "model.release": _release(switch),
     }
-
-
-def only(command: Command, known: tuple[str, ...]) -> None:
-    """Raise Refused for arguments that the verb does not know."""
-    extra = sorted(set(command.args) - set(known))
-    if extra:
-        expected = ", ".join(known) or "none"
-        raise Refused(f"args has {', '.join(map(clipped, extra[:4]))}; {command.verb} takes {expected}")
 
 
 def _rollback(switch: ModelSwitch) -> Handler:
@@ -84,7 +78,7 @@ def _rollback(switch: ModelSwitch) -> Handler:
 
     def answer(command: Command) -> Mapping[str, Scalar]:
         only(command, ("why",))
-        model = switch.rollback(_why(command))
+        model = switch.rollback(why(command))
         if model is None:
             return {"name": "", "version": "", "sha256": ""}
         return {"name": model.name, "version": model.version, "sha256": model.sha256}
@@ -107,12 +101,20 @@ def _activate(switch: ModelSwitch) -> Handler:
 
     def answer(command: Command) -> Later:
         only(command, ("sha256", "name", "version", "shadow_s", "trial_s", "why"))
-        sha256 = _text(command, "sha256", _DIGEST)
-        name, version = _text(command, "name", _NAME), _text(command, "version", _VERSION)
-        if bool(sha256) == bool(name or version) or bool(name) != bool(version):
-            raise Refused("args names no one bundle", "Give sha256, or name and version")
-        choice = ModelChoice(sha256, name, version)
-        return switch.activate(choice, _seconds(command, "shadow_s"), _seconds(command, "trial_s"), _why(command))
+        choice = _choice(command)
+        return switch.activate(choice, _seconds(command, "shadow_s"), _seconds(command, "trial_s"), why(command))
+
+    return answer
+
+
+def _shadow(switch: ModelSwitch) -> Handler:
+    """args: `sha256`, or `name` and `version`; `for_s` (default: a day), `why`, optional. The model answers beside the
+    current one for so long, which is compared; then it goes into its trial as any other."""
+
+    def answer(command: Command) -> Later:
+        only(command, ("sha256", "name", "version", "for_s", "why"))
+        for_s = number(command, "for_s", SHORTEST_SHADOW_S, LONGEST_S, SHADOW_S)
+        return switch.activate(_choice(command), for_s, None, why(command))
 
     return answer
 
@@ -122,7 +124,7 @@ def _commit(switch: ModelSwitch) -> Handler:
 
     def answer(command: Command) -> Later:
         only(command, ("why",))
-        return switch.commit(_why(command))
+        return switch.commit(why(command))
 
     return answer
 
@@ -140,11 +142,12 @@ def _release(switch: ModelSwitch) -> Handler:
     return answer
 
 
-def _why(command: Command) -> str:
-    why = command.args.get("why", "")
-    if not isinstance(why, str):
-        raise Refused("args.why is not text")
-    return clipped(why) or f"command {command.id}"
+def _choice(command: Command) -> ModelChoice:
+    sha256 = _text(command, "sha256", _DIGEST)
+    name, version = _text(command, "name", _NAME), _text(command, "version", _VERSION)
+    if bool(sha256) == bool(name or version) or bool(name) != bool(version):
+        raise Refused("args names no one bundle", "Give sha256, or name and version")
+    return ModelChoice(sha256, name, version)
 
 
 def _text(command: Command, key: str, form: re.Pattern[str]) -> str:

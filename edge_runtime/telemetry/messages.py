@@ -254,6 +254,8 @@ class TelemetryMessage(Head, frozen=True, tag="edge/telemetry/1", kw_only=True):
     cameras: dict[str, CameraFigures] = {}
     drift: dict[str, DriftLine] = {}
     spool: SpoolStatus | None = None
+    feedback: dict[str, int] = {}
+    """Events that people have said to be `right` or `wrong` since the start."""
 
 
 class Snapshot(Head, frozen=True, tag="edge/snapshot/1", kw_only=True):

@@ -89,12 +89,15 @@ class Telemetry:
         monotonic: Callable[[], float] = time.monotonic,
         rss_mb: Callable[[], float] = resident_mb,
         numbers: Iterator[int] | None = None,
+        labels: Callable[[], Mapping[str, int]] = dict,
     ) -> None:
-        """`numbers`: those of the messages that follow, where one session has several of these."""
+        """`numbers`: those of the messages that follow, where one session has several of these; `labels`: what people
+        said of events."""
         self._stamp = stamp
         self._outlet = outlet
         self._settings = settings or TelemetrySettings()
-        self._drift = drift
+        self._interval_s = self._settings.interval_s
+        self._drift, self._labels = drift, labels
         self._wall, self._monotonic, self._rss_mb = wall, monotonic, rss_mb
         self._shelf_topics = {camera: stamp.topics.shelf(camera) for camera in cameras}
         self._windows = {camera: CameraWindow() for camera in cameras}
@@ -160,10 +163,18 @@ class Telemetry:
         message = builders.info(self._stamp, now, layouts, intervals_s, started_at, commands)
         self._outlet.retain(self._stamp.topics.info, m.encode(message))
 
+    def repeat_status(self) -> None:
+        """The next `report_health` says the status, changed or not."""
+        self._status_said = _Said()
+
+    def hasten(self, interval_s: float | None) -> None:
+        """Send figures so often, until told otherwise; None: as configured."""
+        self._interval_s = interval_s if interval_s is not None else self._settings.interval_s
+
     def tick(self) -> None:
         """Send the figures if the interval is over."""
         now_s = self._monotonic()
-        if now_s - self._emitted_s < self._settings.interval_s:
+        if now_s - self._emitted_s < self._interval_s:
             return
         self._send_figures(now_s)
 
@@ -202,6 +213,7 @@ class Telemetry:
                 for name, line in self._drift().items()
             },
             spool=spool_status(self._outlet.counts().spool),
+            feedback=dict(self._labels()),
         )
 
     def _say_shelf(self, camera: str, outcome: Outcome) -> None:

@@ -28,7 +28,7 @@ from edge_runtime.lifecycle.guard import TrialSettings
 from edge_runtime.lifecycle.guard.settings import RuleSettings
 from edge_runtime.lifecycle.store import ModelStore
 from edge_runtime.normalize.reference import open_reference
-from edge_runtime.pipeline import Pipeline
+from edge_runtime.pipeline import Observer, Pipeline
 from edge_runtime.records import Event, Frame, Image, Layout, Slot
 from edge_runtime.shelf.states import ShelfTracker
 from edge_runtime.telemetry.builders import Health
@@ -229,8 +229,12 @@ class Rig:
         tracker = ShelfTracker(config.name, layout, thresholds_of(loaded))
         drift = DriftMonitor(config.name)
         camera = self.cameras.setdefault(config.name, MemoryCamera(config.name, self.clock))
-        pipeline = Pipeline(normalizer, model, tracker, [drift])
+        pipeline = Pipeline(normalizer, model, tracker, [drift, *self.watchers(config, layout)])
         return Station(StationParts(config, layout, reference, camera, pipeline, tracker, drift), self.clock)
+
+    def watchers(self, config: CameraConfig, layout: Layout) -> tuple[Observer, ...]:
+        """Who else looks at the outcomes of a camera; for rigs that have more."""
+        return ()
 
     def daemon(self, notifier: Notifier | None = None, troubles: tuple[str, ...] = ()) -> Daemon:
         parts = DaemonParts(

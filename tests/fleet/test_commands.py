@@ -38,6 +38,17 @@ def command(**changes: object) -> dict:
     return base | changes
 
 
+class Coming:
+    """A picture that is ready when it is asked for the second time."""
+
+    def __init__(self, camera: str) -> None:
+        self.camera, self.asked = camera, 0
+
+    def picture(self) -> Picture | None:
+        self.asked += 1
+        return Picture(self.camera, NOW, 8, 6, b"\xff\xd8", "slots", 1) if self.asked > 1 else None
+
+
 class Desk:
     """A device's commands, with the operator's eyes on its receipts."""
 
@@ -66,10 +77,10 @@ class Desk:
 
         return carry_out
 
-    def snapshot(self, camera: str) -> Picture:
+    def snapshot(self, camera: str) -> Coming:
         if camera != "cam":
             raise Refused(f"there is no camera {camera!r}")
-        return Picture(camera, NOW, 8, 6, b"\xff\xd8")
+        return Coming(camera)
 
     def rollback(self, why: str) -> ModelId | None:
         if self.fault:
@@ -111,9 +122,13 @@ def test_a_snapshot_goes_to_its_topic() -> None:
     desk = Desk()
     desk.send(command(verb="snapshot", args={"camera": "cam"}))
     desk.queue.drain()
+    assert desk.states() == ["accepted", "running"]
+    while desk.states()[-1] == "running":
+        desk.queue.drain()
     picture = next(m for m in desk.broker.published if m.topic == TOPICS.snapshot("cam"))
     assert check(picture.topic, picture.payload)["id"] == "c-1"
-    assert desk.receipts()[1]["result"]["topic"] == TOPICS.snapshot("cam")
+    result = desk.receipts()[-1]["result"]
+    assert (result["topic"], result["policy"], result["faces"]) == (TOPICS.snapshot("cam"), "slots", 1)
 
 
 @pytest.mark.parametrize("args", [{}, {"camera": 7}, {"camera": "a/b"}, {"camera": "none"}, {"camera": "cam", "x": 1}])
