@@ -56,22 +56,26 @@ def grid(
     colours: Mapping[str, str] | None = None,
     least: int = 8,
 ) -> list[str]:
-    """Aligned lines, none wider than `room`: the last column gives way first, then whole columns from the right.
+    """Aligned lines, none wider than `room`: the last column gives way first, then whole columns before it, from the right.
 
-    A cell whose text is a key of `colours` is painted. The first column stays.
+    A cell whose text is a key of `colours` is painted. The first and the last column stay.
     """
-    shown = [[cut(cell, WIDE) for cell in row] for row in rows]
-    widths = [max(map(columns, cells)) for cells in zip(header, *shown, strict=True)]
-    while len(widths) > 1 and sum(widths) + 2 * (len(widths) - 1) > room:
+    table = [[cut(cell, WIDE) for cell in row] for row in (header, *rows)]
+    widths = [max(map(columns, cells)) for cells in zip(*table, strict=True)]
+    while sum(widths) + 2 * (len(widths) - 1) > room and len(widths) > 1:
         rest = room - sum(widths[:-1]) - 2 * (len(widths) - 1)
         if rest >= min(least, widths[-1]):
             widths[-1] = rest
-            break
-        widths.pop()
+        elif len(widths) > 2:
+            widths.pop(-2)
+            for row in table:
+                row.pop(-2)
+        else:
+            widths[-1] = max(0, min(widths[-1], room // 2 - 2))
+            widths[0] = max(1, room - widths[-1] - 2)
     widths[0] = min(widths[0], room)
-    lines = [_line(header, widths, dict.fromkeys(header, "bold"))]
-    lines += [_line(row, widths, colours or {}) for row in shown]
-    return lines
+    lines = [_line(table[0], widths, dict.fromkeys(header, "bold"))]
+    return lines + [_line(row, widths, colours or {}) for row in table[1:]]
 
 
 def _line(cells: Sequence[str], widths: Sequence[int], colours: Mapping[str, str]) -> str:
