@@ -34,7 +34,7 @@ NEXT_NODE_S = 0.5
 """At most, before the next node of a cluster is tried: the devices of the one that fell must not all come at once."""
 WARN_DAYS = 21.0
 """So long before the device's own certificate ends, it is a problem."""
-DAY_S = 86_400.0
+HOUR_S = 3_600.0
 
 
 class LinkState(StrEnum):
@@ -104,7 +104,7 @@ class MqttLink:
         self._warned: set[Cause] = set()
         self._told: frozenset[str] = frozenset()
         self._failures = self._connecting = 0
-        self._opened_s = 0.0
+        self._opened_s, self._read_hours = 0.0, 1
         self._wait = False
         self._report = LinkReport(
             LinkState.NEW, Cause.NONE, (), 0, "", str(self._rotation.node), "", settings.proof, 0, None
@@ -233,7 +233,7 @@ class MqttLink:
 
     def _open(self) -> Session:
         self._connecting = self.connections + 1
-        self._opened_s = self._clock()
+        self._opened_s, self._read_hours = self._clock(), 1
         session = self._connect(self._rotation.node)
         self._receipts.connected()
         self._samples.connected()
@@ -296,7 +296,11 @@ class MqttLink:
 
     def _tend(self, session: Session) -> None:
         """While it is online, now and then."""
-        self._birth.delivery()  # a refusal is noted by asking
+        if self._birth.delivery() is not Delivery.PENDING:  # a refusal is noted by asking, once
+            self._birth = Settled(Delivery.ACKNOWLEDGED)
+        if self._clock() - self._opened_s > self._read_hours * HOUR_S:
+            self._read_hours += 1
+            self._report = replace(self._report, certificate_days=days_left(self._settings.cert_file, self._wall()))
         step = self._samples.step()
         if step is not None:
             session.subscribe(((step.subscribe, 0),) if step.subscribe else ())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import json
+import signal
 import socket
 import subprocess
 import threading
@@ -55,6 +56,11 @@ class Mosquitto:
 
     kill = stop
     """mosquitto keeps nothing over a SIGKILL; that it may lose what it acknowledged is its own business."""
+
+    def reload(self) -> None:
+        """Read the access list and the passwords again."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGHUP)
 
     def _listens(self) -> bool:
         assert self._process is not None and self._process.poll() is None, "mosquitto ended at once"
