@@ -27,6 +27,7 @@ CAMPAIGNS = (
     "conformance",
     "trust_kill",
     "clocks",
+    "hostile",
     "bundle_mutations",
     "onnx_mutations",
 )

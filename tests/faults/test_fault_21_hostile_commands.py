@@ -1,0 +1,172 @@
+"""Fault 21: hostile commands are refused with a reason, nothing is carried out, and nothing of them stays.
+
+A slice of `python -m benchmarks.faults --only hostile`, and what hypothesis makes of valid commands.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from benchmarks.faults import hostile, hostile_brokers
+from benchmarks.faults.hostile_mint import KINDS, TOPICS, Mint
+from edge_runtime.fleet.rate_limit import OPEN, Limits
+from edge_runtime.fleet.session import Incoming
+from edge_runtime.fleet.valve import CALM_S, FIRST_S, HEARING, LONGEST_S, Valve
+from edge_runtime.lifecycle.trust.envelope import COMMAND
+
+
+@pytest.mark.parametrize("part", [hostile.one_by_one, hostile.as_a_flood, hostile.memory])
+def test_a_slice_of_the_campaign(part: Callable[[int], hostile.Row]) -> None:
+    row = part(700)
+    assert row.held == row.points, row.note
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_each_kind_alone(kind: str) -> None:
+    make, reasons = KINDS[kind]
+    with hostile.scene(OPEN) as (mint, target, _):
+        before = target.counted()
+        for _ in range(8):
+            target.queue.arrived(make(mint))
+            target.queue.drain()
+        new = target.counted() - before
+        assert set(new) <= set(reasons.split()) and new.total() == 8
+        assert len(target.done) == 10
+
+
+@pytest.mark.undocumented("hostile messages")
+@pytest.mark.integration
+@pytest.mark.parametrize("name", ["nats-server", "mosquitto"])
+def test_through_a_real_broker(name: str, tmp_path: Path, program: Callable[[str, str], str]) -> None:
+    if name == "mosquitto":
+        program("mosquitto", "mosquitto")
+    with hostile_brokers.brokers()[name](tmp_path / "broker") as port:
+        row = hostile_brokers.through(name, port, tmp_path, 250)
+    assert row.points > 200 and row.held == row.points, row.note
+
+
+def scattered(raw: bytes, edits: list[tuple[str, int, bytes]]) -> bytes:
+    """Bytes inserted, replaced or removed, anywhere."""
+    changed = bytearray(raw)
+    for what, place, piece in edits:
+        at = place % (len(changed) + 1)
+        changed[at : at if what == "insert" else at + max(1, len(piece))] = b"" if what == "remove" else piece
+    return bytes(changed)
+
+
+edit = st.tuples(st.sampled_from(("insert", "replace", "remove")), st.integers(0, 10**6), st.binary(max_size=6))
+
+
+@settings(max_examples=250, deadline=None)
+@given(st.lists(edit, min_size=1, max_size=4), st.booleans())
+def test_nothing_is_carried_out_but_what_was_signed_byte_by_byte(
+    edits: list[tuple[str, int, bytes]], inside: bool
+) -> None:
+    """Changes to a valid envelope, or to the payload under its old signature."""
+    with tempfile.TemporaryDirectory() as name:
+        mint = Mint(Path(name) / "keys", 3)
+        target = hostile.Target(Path(name) / "state", mint, OPEN)
+        good = mint.honest()
+        if inside:
+            envelope = json.loads(good.payload)
+            text = scattered(envelope["payload"].encode(), edits).decode("utf-8", "replace")
+            raw = json.dumps(envelope | {"payload": text}).encode()
+        else:
+            raw = scattered(good.payload, edits)
+        target.queue.arrived(Incoming(good.topic, raw, False))
+        target.queue.drain()
+        if target.done:
+            assert json.loads(raw)["payload"].translate({45: 43, 95: 47}) == json.loads(good.payload)["payload"]
+        assert target.queue.counts().total == 1
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@settings(max_examples=250, deadline=None)
+@given(st.dictionaries(st.sampled_from(("id", "verb", "audience", "seq", "args", "reply_to", "x")), json_values))
+def test_whatever_is_signed_is_taken_or_refused_and_never_stumbled_over(changes: dict[str, object]) -> None:
+    """An operator's program may be wrong, too."""
+    with tempfile.TemporaryDirectory() as name:
+        mint = Mint(Path(name) / "keys", 4)
+        target = hostile.Target(Path(name) / "state", mint, OPEN)
+        raw = mint.operator.sign(COMMAND, json.dumps(mint.command() | changes).encode())
+        target.queue.arrived(Incoming(TOPICS.command("ping"), raw, False))
+        target.queue.drain()
+        assert target.queue.counts().total == 1
+
+
+def test_under_the_limits_as_they_ship_signatures_cost_what_was_agreed() -> None:
+    """The dearest message there is: all is right but the signature."""
+    limits = Limits()
+    with hostile.scene(limits) as (mint, target, _):
+        checks, open_gate = [], target.queue._gate.open
+        target.queue._gate.open = lambda *asked: checks.append(1) or open_gate(*asked)  # type: ignore[method-assign,func-returns-value]
+        messages = [KINDS["another command's signature"][0](mint) for _ in range(200)]
+        for n in range(20_000):
+            target.clock_s += 1 / 2_000
+            target.queue.arrived(messages[n % 200])
+            if n % 100 == 0:
+                target.queue.drain()
+        assert len(checks) <= limits.checks.burst + 10 * limits.checks.per_s
+        counts = target.queue.counts()
+        assert counts.limited > 19_000
+        target.clock_s += 60.0
+        for _ in range(20):
+            target.queue.drain()
+        target.clock_s += 1.0
+        target.queue.arrived(mint.honest())
+        target.queue.drain()
+        assert len(target.done) == 11
+
+
+def test_a_flood_is_stopped_at_the_broker_and_listened_to_again() -> None:
+    now = [0.0]
+    heard: list[int] = []
+    pauses: list[float] = []
+    valve = Valve(pauses.append, clock=lambda: now[0])
+    take = valve.guard(lambda message: heard.append(1))
+    message = Incoming(TOPICS.command("ping"), b"", False)
+    for _ in range(3):
+        for _ in range(2_000):
+            take(message)
+        assert valve.problem
+        now[0] += pauses[-1]
+        assert not valve.problem
+    assert pauses == [FIRST_S, 2 * FIRST_S, 4 * FIRST_S]
+    assert HEARING.burst <= len(heard) < 3 * HEARING.burst and valve.dropped == 6_000 - len(heard)
+    for _ in range(10):
+        for _ in range(2_000):
+            take(message)
+        now[0] += pauses[-1]
+    assert pauses[-1] == LONGEST_S
+    now[0] += CALM_S
+    for _ in range(2_000):
+        take(message)
+    assert pauses[-1] == FIRST_S
+    assert valve.floods == len(pauses)
+
+
+def test_who_sends_in_reason_is_never_shut_out() -> None:
+    now = [0.0]
+    pauses: list[float] = []
+    valve = Valve(pauses.append, clock=lambda: now[0])
+    heard: list[int] = []
+    take = valve.guard(lambda message: heard.append(1))
+    chance = random.Random(5)
+    for _ in range(5_000):
+        now[0] += chance.expovariate(0.8 * HEARING.per_s)
+        take(Incoming(TOPICS.command("ping"), b"", False))
+    assert len(heard) == 5_000 and not pauses
