@@ -14,7 +14,7 @@ from edge_runtime.daemon import health as account
 from edge_runtime.daemon.candidacy import Candidacy
 from edge_runtime.daemon.deck import ModelDeck
 from edge_runtime.daemon.memory import save_drift
-from edge_runtime.daemon.model_account import candidate_line, model_health, model_line
+from edge_runtime.daemon.model_account import candidate_line, model_health, model_line, taken_back
 from edge_runtime.daemon.notify import Notifier
 from edge_runtime.daemon.roster import Roster
 from edge_runtime.daemon.voice import Voice
@@ -71,7 +71,9 @@ class Bulletin:
         told = tuple(reason for reason in reasons if reason)
         starting = any(camera.state == "starting" for camera in cameras.values())
         state = "degraded" if told else "starting" if starting else "ok"
-        models = model_health(model_line(self._deck, self._candidacy), candidate_line(self._candidacy))
+        models = model_health(
+            model_line(self._deck, self._candidacy), candidate_line(self._candidacy), taken_back(self._deck)
+        )
         return Health(state, told, self._deck.id, cameras, models)
 
     @property

@@ -6,8 +6,9 @@ from edge_runtime.daemon.candidacy import Candidacy
 from edge_runtime.daemon.deck import ModelDeck
 from edge_runtime.daemon.health import CandidateLine, ModelLine
 from edge_runtime.lifecycle.guard import TrialWatch
-from edge_runtime.lifecycle.state_file import Candidate
-from edge_runtime.telemetry.builders import ModelHealth
+from edge_runtime.lifecycle.state_file import Candidate, Step
+from edge_runtime.telemetry.builders import ModelHealth, clipped, rounded
+from edge_runtime.telemetry.messages import Rollback
 
 
 def model_line(deck: ModelDeck, candidacy: Candidacy) -> ModelLine | None:
@@ -59,8 +60,17 @@ def _doing(candidacy: Candidacy, candidate: Candidate, trial: TrialWatch | None)
     return f"held up by a change of {trial.waiting}" if trial is not None and trial.waiting else "under watch"
 
 
-def model_health(model: ModelLine | None, candidate: CandidateLine | None) -> ModelHealth:
+def taken_back(deck: ModelDeck) -> tuple[Step, ...]:
+    """The models that were rolled back here, oldest first, as far as the store remembers."""
+    none: tuple[Step, ...] = ()
+    return tuple(step for step in deck.guarded(lambda: deck.store.history, none) if step.phase == "rolled_back")
+
+
+def model_health(
+    model: ModelLine | None, candidate: CandidateLine | None, taken_back: tuple[Step, ...] = ()
+) -> ModelHealth:
     """The same in short, for the broker."""
+    last = taken_back[-1] if taken_back else None
     return ModelHealth(
         model.phase if model else "",
         model.variant if model else "",
@@ -68,4 +78,8 @@ def model_health(model: ModelLine | None, candidate: CandidateLine | None) -> Mo
         candidate.version if candidate else "",
         candidate.phase if candidate else "",
         candidate.agreement if candidate else None,
+        len(taken_back),
+        Rollback(last.name, last.version, last.sha256, rounded(last.at.wall_s, 0), clipped(last.reason))
+        if last is not None
+        else None,
     )

@@ -49,7 +49,7 @@ class ModelHealth:
     agreement: float | None = None
     """Of the two, over the slots that both answered."""
     rollbacks: int = 0
-    """Models that were taken back and are kept out."""
+    """Models that were taken back, as far as the store remembers."""
     last_rollback: m.Rollback | None = None
 
 

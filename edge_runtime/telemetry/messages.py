@@ -145,7 +145,7 @@ class Status(Head, frozen=True, tag="edge/status/1", kw_only=True):
     cameras: dict[str, CameraStatus] = {}
     spool: SpoolStatus | None = None
     rollbacks: int = 0
-    """Models that this device has taken back and keeps out: what failed here is not tried again by itself."""
+    """Models that this device has taken back, of its last 64 steps with models."""
     last_rollback: Rollback | None = None
 
 

@@ -96,3 +96,18 @@ def test_the_loop_reads_at_most_once_a_second(device: tuple[WatchedRig, Daemon, 
         assert daemon.parts.meters is not None
         daemon.parts.meters.attend(daemon)
     assert len(taken) <= 2
+
+
+def test_a_model_that_was_taken_back_is_told(tmp_path: Path) -> None:
+    rig = Rig(tmp_path, bundles=("good", "good"))
+    daemon = rig.daemon()
+    daemon.open()
+    rig.turns(daemon, 4, GOOD)
+    before = daemon.health().models
+    assert (before.rollbacks, before.last_rollback) == (0, None)
+    daemon.change_model(lambda stations: daemon.deck.fall_back("it answers nothing", stations), "it answers nothing")
+    rig.turns(daemon, 2, GOOD)
+    models = daemon.health().models
+    assert models.rollbacks == 1
+    assert models.last_rollback is not None
+    assert (models.last_rollback.version, models.last_rollback.reason) == ("1.1.0", "it answers nothing")
