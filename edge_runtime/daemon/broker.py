@@ -25,6 +25,7 @@ from edge_runtime.fleet.link import MqttLink
 from edge_runtime.fleet.openers import AcceptUnsigned, Opener
 from edge_runtime.fleet.scribe import InTurn
 from edge_runtime.fleet.settings import Dialect, MqttSettings, Proof
+from edge_runtime.fleet.valve import Valve
 from edge_runtime.layout import read_layout
 from edge_runtime.lifecycle.floors import Floors
 from edge_runtime.lifecycle.trust.envelope import EnvelopeVerifier
@@ -75,7 +76,7 @@ def build_line(config: DeviceConfig, mqtt: MqttConfig) -> Line:
     stamp = Stamp(topics, next_session(state_dir / "session"))
     link = MqttLink(_settings(config, mqtt), stamp)
     uplink = Uplink(link, FallbackSpool(lambda: _open_spool(config, state_dir), MEMORY_LIMITS))
-    line = Line(purpose_of(config), stamp, link, uplink, Mailbox(), numbers())
+    line = Line(purpose_of(config), stamp, link, uplink, Mailbox(Valve(link.hush)), numbers())
     filters: tuple[str, ...] = ()
     if mqtt.commands != "off":
         ring = KeyRing(state_dir, mqtt.command_keys) if mqtt.commands == "signed" else None

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from edge_runtime.daemon.run import Daemon
     from edge_runtime.fleet.command_queue import CommandCounts
     from edge_runtime.fleet.link import MqttLink
+    from edge_runtime.fleet.valve import Valve
     from edge_runtime.telemetry.builders import Stamp
     from edge_runtime.telemetry.uplink import Uplink
 
@@ -43,7 +44,9 @@ class Clerk(Protocol):
 class Mailbox:
     """Hands what arrives to whoever it is for. Rules are made before the link starts, or between two daemons."""
 
-    def __init__(self) -> None:
+    def __init__(self, valve: Valve | None = None) -> None:
+        """`valve`: stops a flood of what is for anybody here; the link's own messages do not count."""
+        self.valve = valve
         self._rules: dict[str, tuple[tuple[str, ...], Callable[[Incoming], None]]] = {}
 
     def sort(self, name: str, prefixes: tuple[str, ...], taker: Callable[[Incoming], None]) -> None:
@@ -54,7 +57,8 @@ class Mailbox:
         """The link's listener (its thread)."""
         for prefixes, taker in self._rules.values():
             if message.topic.startswith(prefixes):
-                taker(message)
+                if self.valve is None or self.valve.admits(message.topic):
+                    taker(message)
                 return
 
 

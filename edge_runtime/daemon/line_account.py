@@ -23,6 +23,8 @@ def line_troubles(line: Line) -> Iterator[str]:
         yield uplink
     if line.keys is not None and line.keys.trouble:
         yield line.keys.trouble
+    if line.mailbox.valve is not None and line.mailbox.valve.problem:
+        yield f"broker: {line.mailbox.valve.problem}"
     if line.clerk is not None:
         yield from (f"commands: {problem}" for problem in line.clerk.problems)
 

@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable
 
 from edge_runtime.fleet.rate_limit import Rate, RateLimit
-from edge_runtime.fleet.session import Incoming
 
 log = logging.getLogger(__name__)
 
@@ -47,16 +46,8 @@ class Valve:
             return ""
         return "more messages arrive than anybody has reason to send; commands are heard only now and then"
 
-    def guard(self, take: Callable[[Incoming], None]) -> Callable[[Incoming], None]:
-        """A taker that hears what is let through; all that are guarded by one valve share its measure."""
-
-        def taken(message: Incoming) -> None:
-            if self._admits(message.topic):
-                take(message)
-
-        return taken
-
-    def _admits(self, topic: str) -> bool:
+    def admits(self, topic: str) -> bool:
+        """Whether a message under this topic is to be looked at at all."""
         if self._bucket.allows():
             return True
         self.dropped += 1
