@@ -203,7 +203,7 @@ class _Desk:
 
         assert self._connection is not None
         teller = rollout_views.Teller(self._args.json, self.tower.sight)
-        work = RolloutRun(self._connection, self.tower, rollout, self.journal, self.signer, teller.hear)
+        work = RolloutRun(self._connection, self.tower, rollout, self.journal, self.signer, teller.hear, complain)
         try:
             work.claim(head, batches)
             last = work.run() if run else rollout.head

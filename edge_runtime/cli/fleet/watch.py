@@ -54,9 +54,9 @@ def _watch(args: argparse.Namespace) -> int:
     more = [(f"{ROOT}/+/+/event/#", 0)]
     if args.json:
         more += [(f"{ROOT}/+/+/telemetry", 0), (f"{ROOT}/+/+/resp/#", 0)]
-    with Connection(where.reach, "watch", (*STATE_FILTERS, SHELF_FILTER, *more)) as connection:
-        with contextlib.suppress(KeyboardInterrupt):
-            _follow(connection, args)
+    filters = (*STATE_FILTERS, SHELF_FILTER, *more)
+    with Connection(where.reach, "watch", filters) as connection, contextlib.suppress(KeyboardInterrupt):
+        _follow(connection, args)
     return EXIT_OK
 
 

@@ -29,13 +29,14 @@ LAST_LOOK = len(_WAITS) + len(_MORE) - 1
 
 
 class Rollout:
-    """One rollout. `take` records in any order; `step` says which are next; `outstanding` what is to be written."""
+    """One rollout. `take` records in any order, those of an owner that was overtaken too; `step` says which are next; `outstanding` what is to be written."""
 
     def __init__(self, head: Head, batches: Iterable[Batch] = ()) -> None:
         self.head = head
         self.cohort = c.Cohort()
+        self._batches: dict[str, None] = {}
         for batch in batches:
-            self.cohort.take(batch)
+            self.take(batch)
 
     @property
     def over(self) -> bool:
@@ -44,7 +45,9 @@ class Rollout:
 
     def take(self, record: Record) -> None:
         if isinstance(record, Batch):
-            self.cohort.take(record)
+            if record.id not in self._batches:
+                self._batches[record.id] = None
+                self.cohort.take(record)
         elif record.rank > self.head.rank:
             self.head = record
 
@@ -130,9 +133,9 @@ class Rollout:
         first = not any(number == ring for number in self.cohort.ring_of.values())
         controls = c.pick_controls(plan, members, self.cohort, sight) if first else ()
         touched = tuple(c.touch(device, plan, sight, now) for device in chosen)
-        name = f"{self.head.generation}-{len(self.head.batches)}"
+        name = f"{self.head.generation}-{len(self._batches)}"
         batch = Batch(name=self.head.name, id=name, ring=ring, at=now, touched=touched, controls=controls)
-        return [batch, self._to("writing", now, since=self.head.since, batches=(*self.head.batches, name))]
+        return [batch, self._to("writing", now, since=self.head.since, batches=(*self._batches, name))]
 
     def _settling(self, sight: Sight, now: float) -> list[Record]:
         plan, waited_s = self.head.plan, now - self.head.since
@@ -188,7 +191,7 @@ class Rollout:
     # how they hang together
 
     def _to(self, phase: Phase, now: float, **changes: object) -> Head:
-        fields = {"since": now} | changes
+        fields = {"since": now, "batches": tuple(self._batches)} | changes
         return msgspec.structs.replace(self.head, revision=self.head.revision + 1, at=now, phase=phase, **fields)
 
     def _onward(self, now: float, judged: tuple[Judged, ...] = ()) -> Head:

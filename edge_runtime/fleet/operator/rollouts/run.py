@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 
-from edge_runtime.errors import Refused, TryAgain
+from edge_runtime.errors import Refused, TryAgain, Unavailable
 from edge_runtime.fleet.desired import VERB as DESIRED_VERB
 from edge_runtime.fleet.desired import Desired, decode_desired, encode_desired
 from edge_runtime.fleet.operator.connection import Arrived, Connection
@@ -26,7 +26,9 @@ PER_STEP = 25
 """Wishes that are written at once, twice a second."""
 AGAIN_S = 10.0
 """A wish or a record that was not seen coming back is sent again after this long."""
-INSIST_S = 1.0
+INSIST_S = 2.0
+REFUSED_S = 60.0
+"""A connected broker that has not sent a record back by then keeps none."""
 CLAIM_S = 1.5
 """So long a new owner waits whether another one claims as well."""
 
@@ -86,10 +88,14 @@ class RolloutRun:
         journal: Journal,
         signer: Signer,
         hear: Callable[[Rollout], None] = lambda rollout: None,
+        complain: Callable[[str], None] = lambda text: None,
+        step_s: float = STEP_S,
     ) -> None:
+        """`hear` is told of every step, `complain` of a broker that is away."""
         self.rollout = rollout
         self._connection, self._tower, self._journal, self._signer = connection, tower, journal, signer
-        self._hear = hear
+        self._hear, self._complain, self._step_s = hear, complain, step_s
+        self._trouble = ""
         self._connection_number, self._connected_since_s = 0, time.monotonic()
         self._sent_s: dict[tuple[str, int], float] = {}
         self._said = b""
@@ -120,11 +126,11 @@ class RolloutRun:
             began_s = time.monotonic()
             self._pump(0.05)
             self._check_owner()
-            if self._connection.connected:
+            if self._connected():
                 self._step()
             if self.rollout.over:
                 return self.rollout.head
-            while (left_s := began_s + STEP_S - time.monotonic()) > 0:
+            while (left_s := began_s + self._step_s - time.monotonic()) > 0:
                 self._pump(left_s)
 
     def keep(self, record: Record) -> None:
@@ -133,19 +139,21 @@ class RolloutRun:
         self._journal.append(envelope)
         if isinstance(record, Head):
             self._said = envelope
-        sent_s = float("-inf")
+        sent_s, began_s = float("-inf"), time.monotonic()
         while self._tower.ledger.newest.get(topic) != envelope:
-            if time.monotonic() - sent_s > (INSIST_S if isinstance(record, Head) else AGAIN_S) or self._reconnected():
-                if not self._connection.connected:
-                    self._pump(0.2)
-                    continue
+            now_s = time.monotonic()
+            if not self._connected():
+                began_s = now_s
+            elif now_s - sent_s > INSIST_S:
                 self._connection.publish(topic, envelope, 1, True)
-                sent_s = time.monotonic()
+                sent_s = now_s
+            if now_s - began_s > REFUSED_S:
+                raise _not_retained(topic)
             self._pump(0.1)
+            if isinstance(record, Head) and self._overtaken_by(record):
+                raise _overtaken(record.name)
             if not isinstance(record, Head):
                 self._check_owner()
-            elif self._overtaken_by(record):
-                raise _overtaken(record.name)
         self.rollout.take(record)
         self._hear(self.rollout)
 
@@ -153,6 +161,9 @@ class RolloutRun:
         now = time.time()
         self._reconnected()
         self._tower.sight.look(now, time.monotonic() - self._connected_since_s)
+        known = self._tower.ledger.rollouts.get(self.rollout.head.name)
+        for batch in tuple(known.batches.values()) if known else ():
+            self.rollout.take(batch)
         for record in self.rollout.step(self._tower.sight, now):
             self.keep(record)
         self._write()
@@ -169,6 +180,14 @@ class RolloutRun:
             count += 1
             if count == PER_STEP:
                 return
+
+    def _connected(self) -> bool:
+        """Whether there is a broker; what is wrong is told once."""
+        trouble = "" if self._connection.connected else (self._connection.problem or "the broker is away")
+        if trouble and trouble != self._trouble:
+            self._complain(f"{trouble}. Waiting; nothing is lost")
+        self._trouble = trouble
+        return not trouble
 
     def _pump(self, wait_s: float) -> None:
         for message in self._connection.drain(wait_s):
@@ -198,6 +217,13 @@ class RolloutRun:
         known = self._tower.ledger.rollouts.get(head.name)
         other = known.head if known else None
         return other is not None and other.owner != head.owner and other.rank[:2] > head.rank[:2]
+
+
+def _not_retained(topic: str) -> Unavailable:
+    return Unavailable(
+        f"the broker takes {topic} and does not retain it",
+        f"Its access list must let the operator write and read {ROOT}/_rollout/#",
+    )
 
 
 def _overtaken(name: str) -> Overtaken:
