@@ -2,70 +2,21 @@
 
 from __future__ import annotations
 
-import json
-import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import paho.mqtt.client as paho
 import pytest
-from paho.mqtt.enums import CallbackAPIVersion
 
 from edge_runtime.errors import Unavailable
 from edge_runtime.fleet.local_broker import LocalBroker, find_nats_server
 from edge_runtime.records import Image
-from tests.daemon.device import PATIENCE_S, Device
+from tests.daemon.device import Device
+from tests.daemon.operator import Operator
 from tests.daemon.rig import shelf_picture
 
 pytestmark = pytest.mark.integration
 ROOT = "edge/v1/store/dev-1/"
-
-
-class Reader:
-    """An independent, durable subscriber that keeps everything it hears, by topic below the device's root."""
-
-    def __init__(self, port: int) -> None:
-        self.heard: list[tuple[str, dict[str, Any]]] = []
-        self._heard_one = threading.Condition()
-        self.client = paho.Client(CallbackAPIVersion.VERSION2, "reader", clean_session=False)
-        self.client.on_connect = lambda client, *_: client.subscribe("edge/v1/#", 1)
-        self.client.on_message = self._arrived
-        self.client.reconnect_delay_set(1, 1)
-        self.client.connect("127.0.0.1", port)
-        self.client.loop_start()
-
-    def _arrived(self, client: paho.Client, data: object, message: paho.MQTTMessage) -> None:
-        with self._heard_one:
-            if message.payload:
-                self.heard.append((message.topic.removeprefix(ROOT), json.loads(message.payload)))
-            self._heard_one.notify_all()
-
-    def until(self, topic: str, holds: Callable[[dict[str, Any]], bool] = lambda record: True) -> dict[str, Any]:
-        until_s = time.monotonic() + PATIENCE_S
-        with self._heard_one:
-            while time.monotonic() < until_s:
-                for name, record in reversed(self.heard):
-                    if name == topic and holds(record):
-                        return record
-                self._heard_one.wait(0.5)
-        raise AssertionError(f"{topic} never came; heard {[name for name, _ in self.heard]}")
-
-    def command(self, verb: str, number: int, **args: object) -> dict[str, Any]:
-        """Send a command; its final receipt."""
-        now = time.time()
-        record = {"id": f"c{number}", "verb": verb, "audience": "store/dev-1", "seq": number, "args": args}
-        record |= {"issued_at": now, "expires_at": now + 60}
-        self.client.publish(f"{ROOT}cmd/{verb}", json.dumps(record), 1)
-        return self.until(
-            f"resp/{verb}", lambda r: r["id"] == f"c{number}" and r["state"] not in ("accepted", "running")
-        )
-
-    def close(self) -> None:
-        self.client.disconnect()
-        self.client.loop_stop()
 
 
 def emptied() -> Image:
@@ -87,7 +38,7 @@ def broker(tmp_path: Path) -> Iterator[LocalBroker]:
 
 def test_a_device_speaks_listens_and_loses_nothing_over_a_brokers_restart(tmp_path: Path, broker: LocalBroker) -> None:
     with Device(tmp_path / "device") as device:
-        reader = Reader(broker.port)
+        reader = Operator(broker.port)
         device.extra = f'[mqtt]\nurl = "{broker.url}"\ncommands = "unsigned"\n[telemetry]\ninterval_s = 1\n'
         device.start()
         assert reader.until("availability")["state"] == "online"

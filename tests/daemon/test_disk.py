@@ -12,7 +12,8 @@ import pytest
 
 from edge_runtime.fleet.local_broker import LocalBroker
 from tests.daemon.device import PROGRAM, Device
-from tests.daemon.test_broker import Reader, broker, emptied
+from tests.daemon.operator import Operator
+from tests.daemon.test_broker import broker, emptied
 
 __all__ = ["broker"]
 pytestmark = pytest.mark.integration
@@ -36,7 +37,7 @@ def test_the_device_goes_on_without_its_disk(
         prepare = trouble.format(state=shlex.quote(str(device.state_dir)), kept=shlex.quote(str(kept)))
         if subprocess.run([unshare, "-m", "sh", "-c", prepare], capture_output=True).returncode:
             pytest.skip("this user may not mount a file system")
-        reader = Reader(broker.port)
+        reader = Operator(broker.port)
         device.launch([unshare, "-m", "sh", "-c", f'{prepare} && exec "$@"', "sh", sys.executable, "-c", PROGRAM])
         reader.until("shelf/a", lambda record: record["counts"] == {"stocked": 4})
         status = reader.until("status", lambda record: any("storage" in reason for reason in record["reasons"]))

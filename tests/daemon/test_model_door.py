@@ -10,7 +10,7 @@ import pytest
 from edge_runtime.errors import Unavailable
 from edge_runtime.fleet.local_broker import LocalBroker, find_nats_server
 from tests.daemon.device import Device
-from tests.daemon.test_broker import Reader
+from tests.daemon.operator import Operator
 from tests.daemon.test_candidacy import wrong_golden
 from tests.lifecycle.bundles import make_bundle
 
@@ -71,7 +71,7 @@ def device(tmp_path: Path, market: Market, broker: LocalBroker) -> Iterator[Devi
 def test_install_activate_trial_commit_then_a_bad_one_is_refused(
     device: Device, market: Market, broker: LocalBroker
 ) -> None:
-    reader = Reader(broker.port)
+    reader = Operator(broker.port)
     market.publish("1.2.0")
     device.start()
     device.until(lambda record: record.state == "ok")
@@ -106,7 +106,7 @@ def test_install_activate_trial_commit_then_a_bad_one_is_refused(
 def test_a_model_that_is_signed_and_proved_and_wrong_is_taken_back_by_itself(
     device: Device, market: Market, broker: LocalBroker
 ) -> None:
-    reader = Reader(broker.port)
+    reader = Operator(broker.port)
     market.publish("1.2.0", "late_nan")
     device.start()
     device.until(lambda record: record.state == "ok")
@@ -126,7 +126,7 @@ def test_a_model_that_is_signed_and_proved_and_wrong_is_taken_back_by_itself(
 def test_what_the_repository_does_not_vouch_for_never_comes_in(
     device: Device, market: Market, broker: LocalBroker
 ) -> None:
-    reader = Reader(broker.port)
+    reader = Operator(broker.port)
     market.publish("1.2.0")
     bundle = next((market.folder / "targets").rglob("*shelf-test-1.2.0.zip"))
     raw = bytearray(bundle.read_bytes())
