@@ -122,9 +122,11 @@ class Rollback(Part, frozen=True):
 
 
 class SpoolStatus(Part, frozen=True):
-    events: int = 0
-    """Waiting to be acknowledged."""
-    telemetry: int = 0
+    """What waits on the device. Both counts are always there: that nothing waits must be readable."""
+
+    events: int
+    """Whose receipt has not come."""
+    telemetry: int
     bytes: int = 0
     dropped: dict[str, int] = {}
     """Since the spool was made, by reason."""

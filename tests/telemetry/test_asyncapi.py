@@ -98,16 +98,9 @@ def differences(told: Schema, said: Schema, code: Schema, path: str) -> Iterator
 
 def _inside(told: Schema, said: Schema, code: Schema, path: str) -> Iterator[str]:
     if "properties" in said:
-        fields, named = said["properties"], told.get("properties", {})
-        if fields.keys() != named.keys():
-            yield f"{path}: only one of them has {sorted(fields.keys() ^ named.keys())}"
-        if set(said.get("required", ())) != set(told.get("required", ())):
-            yield f"{path}: required in one of them: {set(said.get('required', ())) ^ set(told.get('required', ()))}"
-        strict = said.get("additionalProperties") is False
-        if strict is not (told.get("additionalProperties") is False):
-            yield f"{path}: the {'code' if strict else 'document'} refuses unknown fields, the other does not"
-        for name in fields.keys() & named.keys():
-            yield from differences(named[name], fields[name], code, f"{path}.{name}")
+        yield from _fields(told, said, path)
+        for name in said["properties"].keys() & told.get("properties", {}).keys():
+            yield from differences(told["properties"][name], said["properties"][name], code, f"{path}.{name}")
     elif isinstance(said.get("additionalProperties"), dict):
         for name, value in {**told.get("properties", {}), "*": told.get("additionalProperties")}.items():
             if isinstance(value, dict):
@@ -115,6 +108,18 @@ def _inside(told: Schema, said: Schema, code: Schema, path: str) -> Iterator[str
     elif said.get("type") == "array":
         for index, item in enumerate(said.get("prefixItems", [said["items"]] if said.get("items") else [])):
             yield from differences(told["items"], item, code, f"{path}[{index}]")
+
+
+def _fields(told: Schema, said: Schema, path: str) -> Iterator[str]:
+    fields, named = said["properties"], told.get("properties", {})
+    if fields.keys() != named.keys():
+        yield f"{path}: only one of them has {sorted(fields.keys() ^ named.keys())}"
+    required = set(said.get("required", ())) ^ set(told.get("required", ()))
+    if required:
+        yield f"{path}: required in one of them: {sorted(required)}"
+    strict = said.get("additionalProperties") is False
+    if strict is not (told.get("additionalProperties") is False):
+        yield f"{path}: the {'code' if strict else 'document'} refuses unknown fields, the other does not"
 
 
 def test_no_message_of_the_code_is_left_out() -> None:

@@ -197,7 +197,7 @@ def test_too_many_ids_are_no_acknowledgement() -> None:
 
 def test_a_reader_passes_over_what_a_newer_device_says_besides() -> None:
     raw = json.loads(messages.encode(builders.status(STAMP, AT, 1, Health("ok"), 1.0, SpoolCounts())))
-    newer = raw | {"mood": "good", "spool": {"events": 2, "colour": "red"}}
+    newer = raw | {"mood": "good", "spool": {"events": 2, "telemetry": 0, "colour": "red"}}
     read = messages.decode(json.dumps(newer).encode())
     assert isinstance(read, messages.Status)
     assert read.spool is not None
