@@ -145,6 +145,7 @@ def info(
         python=platform.python_version(),
         cameras=cameras,
         commands=commands,
+        groups=stamp.topics.groups,
     )
 
 

@@ -94,6 +94,8 @@ class Info(Head, frozen=True, tag="edge/info/1", kw_only=True):
     python: str = ""
     cameras: dict[str, CameraInfo] = {}
     commands: str = "off"
+    groups: tuple[str, ...] = ()
+    """Whose commands it obeys besides its own and its site's."""
 
 
 class CameraStatus(Part, frozen=True):

@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from edge_runtime.errors import Usage
-from edge_runtime.fleet.commands import MAX_COMMAND_BYTES, MAX_LIFETIME_S, Command
+from edge_runtime.errors import Refused, Usage
+from edge_runtime.fleet.command_form import MAX_COMMAND_BYTES, Command, decode_command
+from edge_runtime.fleet.commands import MAX_LIFETIME_S
 from edge_runtime.fleet.operator.signer import Signer
 from edge_runtime.fleet.operator.views import ResponseView
 from edge_runtime.lifecycle.trust.envelope import COMMAND
@@ -87,8 +88,8 @@ def sign(request: Request, audience: str, devices: Iterable[str], signer: Signer
     )
     raw = msgspec.json.encode(command)
     try:
-        msgspec.json.decode(raw, type=Command)
-    except msgspec.ValidationError as fault:
+        decode_command(raw)
+    except Refused as fault:
         raise Usage(f"no device would take this command: {fault}") from None
     envelope = signer.sign(COMMAND, raw)
     if len(envelope) > MAX_COMMAND_BYTES:

@@ -47,6 +47,7 @@ def info(stamp: Stamp, at: float, plan: FleetPlan, started_at: float) -> m.Info:
         python=message.python,
         cameras=cameras,
         commands=message.commands,
+        groups=message.groups,
     )
 
 
