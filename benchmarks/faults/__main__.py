@@ -30,6 +30,8 @@ CAMPAIGNS = (
     "hostile",
     "bundle_mutations",
     "onnx_mutations",
+    "cluster_kills",
+    "broker_kills",
 )
 """Modules of this package; each is a campaign of its own."""
 
