@@ -27,7 +27,7 @@ LOOK_S = 0.5
 """Between two looks of the uplink while something is under way ..."""
 BUSY_S = 0.9
 """... which it says by asking to be called again within so long."""
-RETAINED = 5
+RETAINED = 4
 """Topics that a device says anew at every connect, beside its availability."""
 AWAY_S = 20.0
 """Mean of an outage, and of a restart after a crash."""
@@ -160,7 +160,7 @@ class VirtualDevice:
         seq = self._next()
         message = speech.telemetry(self._stamp, self._wall(), seq, plan.telemetry_s, self._figures, self.models)
         self._uplink.offer(Entry(message.id, Grade.TELEMETRY, self.topics.telemetry, m.encode(message)))
-        self._say_status()
+        self._step()
         self._after(plan.telemetry_s, self._measure)
 
     def _sell(self) -> None:

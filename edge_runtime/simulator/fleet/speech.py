@@ -5,6 +5,8 @@ from __future__ import annotations
 import random
 from collections import Counter
 
+import msgspec
+
 from edge_runtime.records import State
 from edge_runtime.simulator.fleet.models import VirtualModels
 from edge_runtime.simulator.fleet.plan import FleetPlan
@@ -39,16 +41,7 @@ class Shelf:
 def info(stamp: Stamp, at: float, plan: FleetPlan, started_at: float) -> m.Info:
     message = builders.info(stamp, at, {}, {}, started_at, "signed" if plan.command_keys else "unsigned")
     cameras = {CAMERA: m.CameraInfo(plan.slots, *SIZE, INTERVAL_S)}
-    return m.Info(
-        **stamp.head(at),
-        version=message.version,
-        started_at=message.started_at,
-        machine="virtual",
-        python=message.python,
-        cameras=cameras,
-        commands=message.commands,
-        groups=message.groups,
-    )
+    return msgspec.structs.replace(message, machine="virtual", cameras=cameras)
 
 
 def figures(models: VirtualModels, chances: random.Random, slots: int, interval_s: float) -> m.CameraFigures:

@@ -112,6 +112,8 @@ def test_devices_are_born_and_say_what_a_device_says(watch: Watch) -> None:
     watch.until(lambda: any(isinstance(said, m.EventMessage) for said in watch.heard))
     birth, status = watch.last[topics.availability], watch.last[topics.status]
     assert isinstance(birth, m.Availability) and birth.state == "online"
+    info = watch.last[topics.info]
+    assert isinstance(info, m.Info) and info.cameras["aisle"].slots == 24
     assert isinstance(status, m.Status) and status.model is not None and status.model.version == "1.0.0"
 
 

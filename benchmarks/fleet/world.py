@@ -1,0 +1,149 @@
+"""A cluster and a virtual fleet on it, for as long as a phase needs them."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+
+from benchmarks.fleet.cluster import LocalCluster
+from benchmarks.fleet.meters import Meter, ask_node
+from edge_runtime.lifecycle.trust.command_keys import CommandKeys, encode_command_keys
+from edge_runtime.simulator.fleet.plan import FleetPlan
+from edge_runtime.simulator.fleet.run import Fleet
+from edge_runtime.workshop.enrolment.signing import OperatorKey
+
+ROOT = Path(__file__).resolve().parents[2]
+MODEL, FIRST, BAD, GOOD = "shelf", "1.0.0", "1.1.0", "1.2.0"
+OPERATOR_S = 3_600.0
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How large, how fast; the same numbers make the same fleet."""
+
+    devices: int
+    processes: int = 2
+    seed: int = 1
+    telemetry_s: float = 15.0
+    spread_s: float = 20.0
+    canary: int = 20
+
+    def plan(self, urls: tuple[str, ...], keys: Path) -> FleetPlan:
+        return FleetPlan(
+            urls=urls,
+            devices=self.devices,
+            seed=self.seed,
+            canary=self.canary,
+            spread_s=self.spread_s,
+            telemetry_s=self.telemetry_s,
+            model=MODEL,
+            version=FIRST,
+            bad=(BAD,),
+            guard=0.5,
+            download_s=5.0,
+            command_keys=str(keys),
+        )
+
+
+@dataclass
+class World:
+    """`with World(folder, scale) as world`: three nodes, all devices connected, and an operator with a key."""
+
+    folder: Path
+    scale: Scale
+    operators: list[subprocess.Popen[bytes]] = field(default_factory=list)
+
+    def __enter__(self) -> World:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.cluster = LocalCluster(self.folder / "cluster")
+        self.cluster.start()
+        self.cluster.wait_healthy()
+        self._equip()
+        self.fleet = Fleet(self.scale.plan(self.cluster.urls, self.folder / "command-keys.json"), self.scale.processes)
+        self.began_s = time.monotonic()
+        self.fleet.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for operator in self.operators:
+            if operator.poll() is None:
+                operator.kill()
+                operator.wait()
+        self.fleet.stop()
+        self.cluster.stop()
+
+    def meter(self) -> Meter:
+        return Meter(
+            {
+                "broker": lambda: self.cluster.pids,
+                "devices": lambda: self.fleet.pids,
+                "operator": self._operating,
+            }
+        )
+
+    def rollout(self, *words: str) -> subprocess.Popen[bytes]:
+        """`edge-runtime fleet rollout ... --json` in a process of its own; what it says goes to a file."""
+        command = [sys.executable, "-m", "edge_runtime.cli", "fleet", "rollout", *words]
+        with self.log.open("ab") as said:
+            operator = subprocess.Popen(
+                [*command, "--fleet", str(self.folder), "--json"], stdout=said, stderr=subprocess.STDOUT, cwd=ROOT
+            )
+        self.operators.append(operator)
+        return operator
+
+    @property
+    def log(self) -> Path:
+        return self.folder / "rollouts.jsonl"
+
+    def said(self, name: str) -> list[dict[str, object]]:
+        """What operators said of a rollout, oldest first."""
+        return [line for line in _objects(self.log) if line.get("rollout") == name]
+
+    def nodes(self) -> dict[str, float]:
+        """What the cluster says of itself: connections, messages, retained bytes."""
+        found = {"connections": 0.0, "in_msgs": 0.0, "out_msgs": 0.0, "in_bytes": 0.0, "out_bytes": 0.0}
+        for node in self.cluster.nodes:
+            told = ask_node(node.monitor, "varz")
+            for key in found:
+                found[key] += float(told.get(key, 0))
+        stored = [ask_node(node.monitor, "jsz") for node in self.cluster.nodes]
+        found["streams"] = max((float(told.get("streams", 0)) for told in stored), default=0.0)
+        found["consumers"] = max((float(told.get("consumers", 0)) for told in stored), default=0.0)
+        found["stored_messages"] = max((float(told.get("messages", 0)) for told in stored), default=0.0)
+        found["stored_bytes"] = max((float(told.get("bytes", 0)) for told in stored), default=0.0)
+        return found
+
+    def _operating(self) -> Iterable[int]:
+        return [operator.pid for operator in self.operators if operator.poll() is None]
+
+    def _equip(self) -> None:
+        """The operator's folder: a key, and what devices must know of it."""
+        path = self.folder / "command.pem"
+        key = OperatorKey.load(path, name="bench") if path.exists() else OperatorKey.create(path, "bench")
+        keys = encode_command_keys(CommandKeys((key.public_entry(),)))
+        (self.folder / "command-keys.json").write_bytes(keys)
+        urls = ", ".join(json.dumps(url) for url in self.cluster.urls)
+        (self.folder / "fleet.toml").write_text(
+            f'urls = [{urls}]\nname = "bench"\ncommand_key = "command.pem"\ncommand_keys = "command-keys.json"\n',
+            "utf-8",
+        )
+
+
+def _objects(path: Path) -> list[dict[str, object]]:
+    found = []
+    for line in path.read_text("utf-8", "replace").splitlines() if path.exists() else ():
+        try:
+            read = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(read, dict):
+            found.append(read)
+    return found
