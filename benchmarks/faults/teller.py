@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -26,9 +27,10 @@ import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion
 
 from edge_runtime.fleet.link import MqttLink
-from edge_runtime.fleet.settings import MqttSettings, Proof
+from edge_runtime.fleet.settings import Dialect, MqttSettings, Proof
 from edge_runtime.telemetry.builders import Stamp
 from edge_runtime.telemetry.courier import CourierSettings
+from edge_runtime.telemetry.messages import Ack, encode
 from edge_runtime.telemetry.session import next_session
 from edge_runtime.telemetry.spool import Entry, Grade, Lane, Spool, SpoolCounts
 from edge_runtime.telemetry.sqlite_spool import SqliteSpool
@@ -39,7 +41,7 @@ KIND = "told"
 QUICK = CourierSettings(live_per_s=500.0, backlog_events_per_s=500.0)
 """A campaign need not spare the broker."""
 FRAME_S = 0.02
-TAKEN, ASKED, DONE = "taken.ledger", "asked.ledger", "done"
+TAKEN, ASKED, DONE, ENOUGH = "taken.ledger", "asked.ledger", "done", "enough"
 
 
 class Ledger:
@@ -100,10 +102,13 @@ class BookedSpool:
         return getattr(self._spool, name)
 
 
-def tell(folder: Path, settings: MqttSettings, topics: Topics, events: int, per_s: float) -> None:
-    """Tell until the number `events` and until the spool is empty, or until SIGTERM."""
+def tell(folder: Path, settings: MqttSettings, topics: Topics, events: int, per_s: float, haste: float = 1.0) -> None:
+    """Tell until the number `events`, or until there is a file `enough`, and until the spool is empty; or until SIGTERM.
+
+    The back-off is `haste` times as short as it is.
+    """
     stamp = Stamp(topics, next_session(folder / "session"))
-    link = MqttLink(settings, stamp)
+    link = MqttLink(settings, stamp, chance=lambda: random.random() / haste)
     asked, taken = Ledger(folder / ASKED), Ledger(folder / TAKEN)
     spool = SqliteSpool(folder / "spool.db")
     uplink = Uplink(link, BookedSpool(spool, taken), UplinkSettings(QUICK))
@@ -116,9 +121,13 @@ def tell(folder: Path, settings: MqttSettings, topics: Topics, events: int, per_
     uplink.start()
     link.start()
     number = int((read_ledger(folder / ASKED) or ["0"])[-1])
-    last = ""
+    last, due = "", 0.0
     while not stopping.wait(FRAME_S):
-        numbers = range(number + 1, min(events, number + max(1, round(per_s * FRAME_S))) + 1)
+        if (folder / ENOUGH).exists():
+            events = number
+        due += per_s * FRAME_S
+        numbers = range(number + 1, min(events, number + int(due)) + 1)
+        due -= int(due)
         asked.write(map(str, numbers))
         for number in numbers:
             entry = _entry(topics, stamp.session, number)
@@ -154,6 +163,10 @@ class Teller:
     @property
     def alive(self) -> bool:
         return self._process is not None and self._process.poll() is None
+
+    def enough(self) -> None:
+        """It shall tell nothing new, and be done with what waits."""
+        (self.folder / ENOUGH).write_text("")
 
     @property
     def done(self) -> bool:
@@ -201,7 +214,11 @@ class Teller:
 class Witness:
     """Listens with a session that the broker keeps, and notes every event by number and id."""
 
-    def __init__(self, port: int, pattern: str = f"edge/v1/+/+/event/{KIND}", name: str = "witness") -> None:
+    def __init__(
+        self, port: int, pattern: str = f"edge/v1/+/+/event/{KIND}", name: str = "witness", confirms: bool = False
+    ) -> None:
+        """`confirms`: tell the device that its record is kept, as a collector does."""
+        self._confirms = confirms
         self.seen: dict[int, Counter[str]] = {}
         """Number -> how often it came, by id."""
         self._lock = threading.Lock()
@@ -221,6 +238,12 @@ class Witness:
         record = json.loads(message.payload)
         with self._lock:
             self.seen.setdefault(int(record["n"]), Counter())[str(record["id"])] += 1
+        if self._confirms:
+            base = message.topic.partition("/event/")[0]
+            self.publish(f"{base}/ack", encode(Ack(ids=(str(record["id"]),), collector="witness")))
+
+    def publish(self, topic: str, payload: bytes) -> None:
+        self._client.publish(topic, payload, 1)
 
     @property
     def numbers(self) -> set[int]:
@@ -266,10 +289,20 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--proof", type=Proof, choices=list(Proof), default=Proof.BROKER)
     parser.add_argument("--site", default="store")
     parser.add_argument("--device", default="teller")
+    parser.add_argument("--dialect", type=Dialect, choices=list(Dialect), default=Dialect.AUTO)
+    parser.add_argument("--keepalive", type=int, default=30)
+    parser.add_argument("--haste", type=float, default=1.0, help="how much shorter the back-off is")
     args = parser.parse_args(arguments)
     url, *others = args.url.split(",")
-    settings = MqttSettings(url, f"{args.site}-{args.device}", others=tuple(others), proof=args.proof)
-    tell(args.folder, settings, Topics(args.site, args.device), args.events, args.per_s)
+    settings = MqttSettings(
+        url,
+        f"{args.site}-{args.device}",
+        others=tuple(others),
+        proof=args.proof,
+        dialect=args.dialect,
+        keepalive_s=args.keepalive,
+    )
+    tell(args.folder, settings, Topics(args.site, args.device), args.events, args.per_s, args.haste)
 
 
 if __name__ == "__main__":

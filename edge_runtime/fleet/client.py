@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import ssl
 import threading
+from collections.abc import Iterable
 
 import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
@@ -77,6 +78,11 @@ class Client(paho.Client):
             raise ConnectionError(f"the broker sends a packet of {bufsize} bytes, at most {MAX_PACKET_BYTES} are read")
         received: bytes = super()._sock_recv(bufsize)
         return received
+
+
+def matches(topic: str, filters: Iterable[str]) -> bool:
+    """Whether a subscription to one of the filters brings this topic."""
+    return any(paho.topic_matches_sub(name, topic) for name in filters)
 
 
 def publish_properties(expires: bool) -> Properties:

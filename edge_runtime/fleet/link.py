@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from edge_runtime.fleet.backoff import Cause, delay_s
+from edge_runtime.fleet.client import matches
 from edge_runtime.fleet.faults import ConnectFault, taken
 from edge_runtime.fleet.receipts import ReceiptBook, Settled
 from edge_runtime.fleet.rotation import Rotation
@@ -95,10 +96,12 @@ class MqttLink:
         self._thread: threading.Thread | None = None
         self._rotation = Rotation(settings.addresses, chance)
         self._old_brokers: set[BrokerAddress] = set()
+        self._own = f"{stamp.topics.base}/"
         self._receipts = ReceiptBook(stamp.topics, settings.proof, clock)
         self._samples = Samples(stamp.topics, clock, settings.proof is not Proof.BROKER)
         self._twins = Twins(stamp, clock)
-        self._hushed_until_s: float | None = None
+        self._hushed: dict[str, float] = {}
+        """Filter -> when it is subscribed to again."""
         self._refused: tuple[str, ...] = ()
         self._birth: Receipt = Settled(Delivery.FAILED)
         self._warned: set[Cause] = set()
@@ -164,12 +167,15 @@ class MqttLink:
         """Subscribe at every connect. Call it before `start`; a second call replaces the first."""
         self._filters, self._listener = tuple((name, qos) for name in filters), listener
 
-    def hush(self, seconds: float) -> None:
-        """Unsubscribe from what `listen` asked for, and subscribe again after a while: for a flood. Never blocks."""
-        session, known = self._session, self._hushed_until_s is not None
-        self._hushed_until_s = self._clock() + seconds
-        if session is not None and not known:
-            session.unsubscribe(tuple(name for name, _ in self._filters))
+    def hush(self, seconds: float, names: tuple[str, ...] = ()) -> None:
+        """Unsubscribe from what `listen` asked for, or from these of its filters, and subscribe again after a while:
+        for a flood. Never blocks."""
+        names = names or tuple(name for name, _ in self._filters)
+        new = tuple(name for name in names if name not in self._hushed)
+        self._hushed.update(dict.fromkeys(names, self._clock() + seconds))  # also from paho's thread: never replaced
+        session = self._session
+        if session is not None and new:
+            session.unsubscribe(new)
 
     def publish(self, topic: str, payload: bytes, qos: int = 1, retain: bool = False) -> Receipt:
         """Give a message to the session there is; without one the receipt is FAILED at once."""
@@ -241,8 +247,7 @@ class MqttLink:
         session.subscribe(((self._stamp.topics.availability, 0),))
         self._birth = self._say_availability(session, "online", "connected")
         session.subscribe(tuple((name, 0) for name in self._receipts.filters))
-        if self._hushed_until_s is None:
-            session.subscribe(self._filters)
+        session.subscribe(tuple(each for each in self._filters if each[0] not in self._hushed))
         if self._problem:
             log.info("connected to %s again", session.address)
         self._session, self._problem = session, ""
@@ -269,9 +274,9 @@ class MqttLink:
         except ConnectFault as fault:
             if not fault.old_broker:
                 raise
-        session = Session(self._settings, address, Dialect.V311, will, self._dispatch, self._filter_refused)
-        self._old_brokers.add(address)
-        return session
+            if fault.cause is Cause.DENIED:  # it said so; one that hung up may have had other reasons
+                self._old_brokers.add(address)
+        return Session(self._settings, address, Dialect.V311, will, self._dispatch, self._filter_refused)
 
     def _stay(self, session: Session) -> None:
         """Until the session is over."""
@@ -308,9 +313,10 @@ class MqttLink:
                 self.publish(step.subscribe, step.publish, 1, True)
             if step.unsubscribe != self._stamp.topics.availability:
                 session.unsubscribe((step.unsubscribe,) if step.unsubscribe else ())
-        if self._hushed_until_s is not None and self._clock() >= self._hushed_until_s:
-            self._hushed_until_s = None
-            session.subscribe(self._filters)
+        over = [name for name, until_s in tuple(self._hushed.items()) if self._clock() >= until_s]
+        for name in over:
+            self._hushed.pop(name, None)
+        session.subscribe(tuple(each for each in self._filters if each[0] in over))
         told = frozenset(self.problems)
         for problem in told - self._told:
             log.warning("%s", problem)
@@ -345,9 +351,10 @@ class MqttLink:
             return
         if message.topic == self._stamp.topics.availability and message.retained:
             self._twins.found(message.payload)
-        self._samples.heard(message.topic, message.payload)
-        if self._listener is not None:
-            self._listener(message)
+        own = message.topic.startswith(self._own) and self._samples.heard(message.topic, message.payload)
+        if self._listener is None or (own and not matches(message.topic, (name for name, _ in self._filters))):
+            return
+        self._listener(message)
 
     def _filter_refused(self, name: str) -> None:
         if name in self._receipts.filters:

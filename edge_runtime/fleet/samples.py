@@ -100,10 +100,12 @@ class Samples:
             if topic == self._open and self._open_s is None:
                 self._open_s = self._clock()
 
-    def heard(self, topic: str, payload: bytes) -> None:
+    def heard(self, topic: str, payload: bytes) -> bool:
+        """A message came: True if the link subscribes to its topic for itself."""
         with self._lock:
             if topic == self._open and topic in self._samples:
                 self._came |= _digest(payload) in self._samples[topic].digests
+            return topic in self._samples or topic == self._topics.availability
 
     def settled(self, topic: str, denied: bool) -> None:
         """The broker answered a publish."""
