@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from edge_runtime import __version__
 from edge_runtime.assets import factory_bundles
 from edge_runtime.camera.live import LiveCamera
-from edge_runtime.config import CameraConfig, DeviceConfig, authorized_source
+from edge_runtime.config import CameraConfig, DeviceConfig, Environment, authorized_source
 from edge_runtime.daemon.candidacy import Candidacy
 from edge_runtime.daemon.convergence import Convergence
 from edge_runtime.daemon.deck import ModelDeck
@@ -20,7 +20,9 @@ from edge_runtime.daemon.errand_runner import ErrandRunner
 from edge_runtime.daemon.health import remembered_slots
 from edge_runtime.daemon.memory import restore_drift
 from edge_runtime.daemon.models import LoadedModel, build_parts, thresholds_of
+from edge_runtime.daemon.meters import Meters
 from edge_runtime.daemon.mountings import Mounting
+from edge_runtime.daemon.notify import Notifier
 from edge_runtime.daemon.overlay import Overlay
 from edge_runtime.daemon.roster import Roster
 from edge_runtime.daemon.sentry import Sentry
@@ -164,6 +166,16 @@ def open_view(config: DeviceConfig) -> tuple[Board | None, str, tuple[str, ...],
         return None, "", (f"view: {fault}",), ()
     server.start()
     return board, server.url, (), (server.close,)
+
+
+def open_meters(board: Board | None) -> Meters | None:
+    """Who reads the figures for the page's `/metrics`; nobody without the page."""
+    return Meters(board) if board is not None else None
+
+
+def open_notifier(environment: Environment) -> Notifier:
+    """The way to the service manager, silent without one."""
+    return Notifier(environment.notify_socket, environment.watchdog_s)
 
 
 def build_voice(config: DeviceConfig, roster: Roster, before: Daemon | None) -> tuple[Voice, tuple[Observer, ...]]:

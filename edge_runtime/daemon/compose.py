@@ -93,8 +93,6 @@ def build_daemon(
     from edge_runtime.config import read_config, read_environment
     from edge_runtime.daemon import assembly
     from edge_runtime.daemon.errand import place_of
-    from edge_runtime.daemon.meters import Meters
-    from edge_runtime.daemon.notify import Notifier
     from edge_runtime.daemon.roster import Roster
     from edge_runtime.daemon.run import Daemon, DaemonParts
 
@@ -110,7 +108,6 @@ def build_daemon(
 
     roster = Roster(config.cameras, open_station, deck)
     voice, observers = assembly.build_voice(config, roster, before)
-    convergence = assembly.open_convergence(config, voice, overlay, errands, development, before)
     return Daemon(
         DaemonParts(
             config=config,
@@ -118,15 +115,15 @@ def build_daemon(
             deck=deck,
             candidacy=candidacy,
             voice=voice,
-            notifier=Notifier(found.notify_socket, found.watchdog_s),
+            notifier=assembly.open_notifier(found),
             reload=lambda: read_config(config.path, found),
             place=place_of(config, development),
             written=written,
             overlay=overlay,
             errands=errands,
             updates=assembly.open_updates(config, errands, development),
-            convergence=convergence,
-            meters=Meters(board) if board is not None else None,
+            convergence=assembly.open_convergence(config, voice, overlay, errands, development, before),
+            meters=assembly.open_meters(board),
             view_url=view_url,
             troubles=(*view_trouble, *left_out, *((DEVELOPMENT,) if development else ())),
             closers=close_view,
