@@ -19,8 +19,8 @@ from edge_runtime.daemon.errand import Errand, place_of
 from edge_runtime.daemon.errand_runner import ErrandRunner
 from edge_runtime.daemon.health import remembered_slots
 from edge_runtime.daemon.memory import restore_drift
-from edge_runtime.daemon.models import LoadedModel, build_parts, thresholds_of
 from edge_runtime.daemon.meters import Meters
+from edge_runtime.daemon.models import LoadedModel, build_parts, thresholds_of
 from edge_runtime.daemon.mountings import Mounting
 from edge_runtime.daemon.notify import Notifier
 from edge_runtime.daemon.overlay import Overlay
