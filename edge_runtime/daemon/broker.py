@@ -76,7 +76,7 @@ def build_line(config: DeviceConfig, mqtt: MqttConfig) -> Line:
     stamp = Stamp(topics, next_session(state_dir / "session"))
     link = MqttLink(_settings(config, mqtt), stamp)
     uplink = Uplink(link, FallbackSpool(lambda: _open_spool(config, state_dir), MEMORY_LIMITS))
-    line = Line(purpose_of(config), stamp, link, uplink, Mailbox(Valve(link.hush)), numbers())
+    line = Line(purpose_of(config), stamp, link, uplink, Mailbox(), numbers())
     filters: tuple[str, ...] = ()
     if mqtt.commands != "off":
         ring = KeyRing(state_dir, mqtt.command_keys) if mqtt.commands == "signed" else None
@@ -90,6 +90,7 @@ def build_line(config: DeviceConfig, mqtt: MqttConfig) -> Line:
         line.mailbox.sort("commands", commands, desk.queue.arrived)
     if mqtt.home_assistant:
         filters = (*filters, BIRTH_TOPIC)
+    line.mailbox.valve = Valve(link.hush, filters)
     link.listen(filters, line.mailbox.arrived, qos=0)
     return line
 

@@ -44,9 +44,9 @@ class Clerk(Protocol):
 class Mailbox:
     """Hands what arrives to whoever it is for. Rules are made before the link starts, or between two daemons."""
 
-    def __init__(self, valve: Valve | None = None) -> None:
-        """`valve`: stops a flood of what is for anybody here; the link's own messages do not count."""
-        self.valve = valve
+    def __init__(self) -> None:
+        self.valve: Valve | None = None
+        """Stops a flood of what is for anybody here; the link's own messages do not count."""
         self._rules: dict[str, tuple[tuple[str, ...], Callable[[Incoming], None]]] = {}
 
     def sort(self, name: str, prefixes: tuple[str, ...], taker: Callable[[Incoming], None]) -> None:

@@ -19,7 +19,7 @@ from benchmarks.faults import hostile, hostile_brokers
 from benchmarks.faults.hostile_mint import KINDS, TOPICS, Mint
 from edge_runtime.fleet.rate_limit import OPEN, Limits
 from edge_runtime.fleet.session import Incoming
-from edge_runtime.fleet.valve import CALM_S, FIRST_S, HEARING, LONGEST_S, Valve
+from edge_runtime.fleet.valve import BRAKE_S, CALM_S, FIRST_S, GRACE, HEARING, LONGEST_S, Valve
 from edge_runtime.lifecycle.trust.envelope import COMMAND
 
 
@@ -132,38 +132,68 @@ def test_under_the_limits_as_they_ship_signatures_cost_what_was_agreed() -> None
         assert len(target.done) == 11
 
 
+class Flooded:
+    """A valve over two subscriptions, by hand."""
+
+    def __init__(self) -> None:
+        self.now_s = 0.0
+        self.pauses: list[float] = []
+        self.left: list[str] = []
+        self.rested_s = 0.0
+        self.valve = Valve(self._hush, ("a/cmd/+", "all/cmd/+", "a/desired"), lambda: self.now_s, self._rest)
+
+    def _hush(self, seconds: float, names: tuple[str, ...]) -> None:
+        self.pauses.append(seconds)
+        self.left += names
+
+    def _rest(self, seconds: float) -> None:
+        self.rested_s += seconds
+
+    def pour(self, topic: str = "a/cmd/ping", count: int = 2_000) -> int:
+        return sum(self.valve.admits(topic) for _ in range(count))
+
+
 def test_a_flood_is_stopped_at_the_broker_and_listened_to_again() -> None:
-    now = [0.0]
-    pauses: list[float] = []
-    valve = Valve(pauses.append, clock=lambda: now[0])
+    flooded = Flooded()
     heard = 0
     for _ in range(3):
-        for _ in range(2_000):
-            heard += valve.admits("cmd/ping")
-        assert valve.problem
-        now[0] += pauses[-1]
-        assert not valve.problem
-    assert pauses == [FIRST_S, 2 * FIRST_S, 4 * FIRST_S]
-    assert HEARING.burst <= heard < 3 * HEARING.burst and valve.dropped == 6_000 - heard
+        heard += flooded.pour()
+        assert "a/cmd/+" in flooded.valve.problem
+        flooded.now_s += flooded.pauses[-1]
+        assert not flooded.valve.problem
+    assert flooded.pauses == [FIRST_S, 2 * FIRST_S, 4 * FIRST_S]
+    assert HEARING.burst <= heard < 3 * HEARING.burst and flooded.valve.dropped == 6_000 - heard
     for _ in range(10):
-        for _ in range(2_000):
-            valve.admits("cmd/ping")
-        now[0] += pauses[-1]
-    assert pauses[-1] == LONGEST_S
-    now[0] += CALM_S
-    for _ in range(2_000):
-        valve.admits("cmd/ping")
-    assert pauses[-1] == FIRST_S
-    assert valve.floods == len(pauses)
+        flooded.pour()
+        flooded.now_s += flooded.pauses[-1]
+    assert flooded.pauses[-1] == LONGEST_S
+    flooded.now_s += CALM_S
+    flooded.pour()
+    assert flooded.pauses[-1] == FIRST_S
+    assert flooded.valve.floods == len(flooded.pauses)
+
+
+@pytest.mark.parametrize(("topic", "name"), [("a/cmd/ping", "a/cmd/+"), ("a/desired", "a/desired")])
+def test_only_what_is_flooded_is_left(topic: str, name: str) -> None:
+    flooded = Flooded()
+    flooded.pour(topic)
+    assert flooded.left == [name]
+    assert flooded.pour("all/cmd/ping", 100) == 100
+    assert flooded.pour("elsewhere", 1_000) == 1_000, "what nobody strange may send is not measured"
+
+
+def test_a_broker_that_goes_on_sending_what_nobody_wants_is_read_slowly() -> None:
+    flooded = Flooded()
+    flooded.pour(count=HEARING.burst + GRACE)
+    assert not flooded.rested_s
+    flooded.pour(count=100)
+    assert flooded.rested_s >= 99 * BRAKE_S
 
 
 def test_who_sends_in_reason_is_never_shut_out() -> None:
-    now = [0.0]
-    pauses: list[float] = []
-    valve = Valve(pauses.append, clock=lambda: now[0])
-    heard = 0
+    flooded = Flooded()
     chance = random.Random(5)
     for _ in range(5_000):
-        now[0] += chance.expovariate(0.8 * HEARING.per_s)
-        heard += valve.admits("cmd/ping")
-    assert heard == 5_000 and not pauses
+        flooded.now_s += chance.expovariate(0.8 * HEARING.per_s)
+        assert flooded.pour(count=1)
+    assert not flooded.pauses

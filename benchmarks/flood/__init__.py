@@ -1,0 +1,1 @@
+"""What a flood of messages costs a device: `python -m benchmarks.flood`."""
