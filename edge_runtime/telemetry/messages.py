@@ -49,6 +49,8 @@ class Head(Part, frozen=True, tag_field="schema", kw_only=True):
 
 
 class ModelRef(Part, frozen=True):
+    """A model that runs."""
+
     name: str
     version: str
     sha256: str
@@ -99,6 +101,8 @@ class Info(Head, frozen=True, tag="edge/info/1", kw_only=True):
 
 
 class CameraStatus(Part, frozen=True):
+    """One camera now, and how good its answers were lately."""
+
     state: str
     """`ok`, `unusable`, `stalled`, `lost` or `starting`."""
     reason: str = ""
@@ -154,6 +158,8 @@ class Status(Head, frozen=True, tag="edge/status/1", kw_only=True):
 
 
 class SlotLine(Part, frozen=True):
+    """One slot now."""
+
     slot: str
     sku: str
     state: State
@@ -234,6 +240,8 @@ class CameraFigures(Part, frozen=True):
 
 
 class DriftLine(Part, frozen=True):
+    """One camera against its own past."""
+
     state: str
     cause: str = ""
     moved: dict[str, str] = {}

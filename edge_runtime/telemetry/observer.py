@@ -27,6 +27,8 @@ BACKLOG_S = 30.0
 
 @dataclass(frozen=True, slots=True)
 class TelemetrySettings:
+    """How often what is said."""
+
     interval_s: float = 120.0
     """Between two messages of figures; a message has about 1 kB a camera."""
     heartbeat_s: float = 900.0
