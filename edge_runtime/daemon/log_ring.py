@@ -10,7 +10,8 @@ from collections import deque
 from edge_runtime.telemetry.builders import clipped
 
 KEPT = 50
-_CREDENTIALS = re.compile(r"(?<=://)[^\s/@]*:[^\s@]*@|(?<=://)[^\s/@]+@")
+_CREDENTIALS = re.compile(r"(?<=://)\S*@")
+"""Up to the last @: an unescaped password may hold any of / ? # @."""
 _QUERY = re.compile(r"(://[^\s?]*)\?[^\s'\"]*")
 _NAMED = re.compile(r"(?i)\b(pass(?:word|wd|phrase)?|secret|token|api[_-]?key)(\s*[=:]\s*)[^\s,;]+")
 
