@@ -21,7 +21,7 @@ from edge_runtime.daemon.errand_runner import ErrandRunner, Job
 from edge_runtime.errors import EdgeError, ModelFault, Refused, TryAgain, Unavailable
 from edge_runtime.fleet import convergence as c
 from edge_runtime.fleet.commands import RateLimit
-from edge_runtime.fleet.desired import Declined, Desired, DesiredGate, Taken
+from edge_runtime.fleet.desired import PASSING, Declined, Desired, DesiredGate, Taken
 from edge_runtime.fleet.session import Incoming
 from edge_runtime.fleet.wish_file import WishFile
 from edge_runtime.telemetry.builders import clipped
@@ -95,6 +95,10 @@ class Convergence:
         """What has failed under which `seq`, until that is written."""
         self._trouble = ("", "")
         self._declined: Declined | None = None
+        self._doubtful: Incoming | None = None
+        """The last message that could not be trusted; it is judged again now and then, for keys come and go."""
+        self.strangers = 0
+        """Messages of keys that are not known here."""
 
     # Any thread
 
@@ -107,8 +111,10 @@ class Convergence:
             if verdict != self._declined:
                 log.warning("a desired state was not taken: %s (%s)", verdict.reason, verdict.detail[:200])
             self._declined = verdict
+            self._doubtful = message if verdict.reason in PASSING else self._doubtful
+            self.strangers += verdict.stranger
             return
-        self._declined = None
+        self._declined = self._doubtful = None
         if isinstance(verdict, Taken):
             log.info("desired %d, signed by %s", verdict.desired.seq, clipped(verdict.signer, 80))
             self._wish.take(verdict.desired, verdict.signer)
@@ -156,6 +162,9 @@ class Convergence:
 
     def _judge(self, failing: tuple[int, c.Failed] | None) -> _Looked:
         """In the other thread: look at the store, decide, and keep how far it is."""
+        doubtful, self._doubtful = self._doubtful, None
+        if doubtful is not None:
+            self.arrived(doubtful)
         desired, before = self._wish.now()
         if desired is None:
             return _Looked(None, c.Rest(), before)

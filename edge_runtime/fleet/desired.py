@@ -18,7 +18,7 @@ import msgspec
 from edge_runtime.errors import Refused
 from edge_runtime.fleet.openers import AcceptUnsigned, Opener
 from edge_runtime.fleet.session import Incoming
-from edge_runtime.lifecycle.trust.envelope import DESIRED, Sealed, require_single_keys
+from edge_runtime.lifecycle.trust.envelope import DESIRED, Sealed, Unsigned, require_single_keys
 from edge_runtime.telemetry.messages import Scalar
 
 VERB = "desired"
@@ -79,6 +79,10 @@ class DesiredReason(StrEnum):
     """Too many to check; it is not judged."""
 
 
+PASSING = (DesiredReason.UNTRUSTED, DesiredReason.NOT_ALLOWED, DesiredReason.BUSY)
+"""Reasons that may be gone later: another key may count then."""
+
+
 @dataclass(frozen=True, slots=True)
 class Declined:
     """A wish that is not taken, and why."""
@@ -87,6 +91,8 @@ class Declined:
     detail: str
     seq: int = 0
     """0 where nobody vouches for it."""
+    stranger: bool = False
+    """No key that is known here was named: it may be a new operator's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +175,7 @@ class DesiredGate:
         verdict = self._verdict(message.payload)
         if not isinstance(verdict, Declined):
             self._taken = digest
-        elif verdict.reason is not DesiredReason.BUSY:
+        elif verdict.reason not in PASSING:
             self._declined = (digest, verdict)
         return verdict
 
@@ -178,7 +184,7 @@ class DesiredGate:
         try:
             sealed = self._opener.read(envelope, DESIRED)
         except Refused as fault:
-            return Declined(DesiredReason.UNTRUSTED, str(fault))
+            return Declined(DesiredReason.UNTRUSTED, str(fault), stranger=isinstance(fault, Unsigned))
         try:
             desired = decode_desired(sealed.payload)
         except Refused as fault:

@@ -23,9 +23,12 @@ from edge_runtime.fleet.session import Incoming
 from edge_runtime.fleet.wish_file import NAME, WishFile
 from edge_runtime.lifecycle.bundle import Variant, sha256_of_file
 from edge_runtime.lifecycle.store import ModelStore
+from edge_runtime.lifecycle.trust.command_keys import CommandKeys
+from edge_runtime.lifecycle.trust.envelope import DESIRED, EnvelopeVerifier
 from edge_runtime.telemetry.builders import Stamp
 from edge_runtime.telemetry.messages import Reported, Scalar, decode
 from edge_runtime.telemetry.topics import Topics
+from edge_runtime.workshop.enrolment.signing import OperatorKey
 from tests.daemon.rig import Rig, shelf_picture
 from tests.daemon.test_model_desk import Shop
 
@@ -298,3 +301,14 @@ def test_a_refused_wish_is_told_where_there_is_no_other(site: Site) -> None:
     site.hear(b"nonsense")
     site.turn()
     assert site.reports[-1].state == "converged", "noise does not hide what the device is"
+
+
+def test_a_wish_that_could_not_be_trusted_is_judged_again_when_keys_have_come(site: Site, tmp_path: Path) -> None:
+    key, keys = OperatorKey.create(tmp_path / "key.pem", "new"), [CommandKeys()]
+    site.convergence._gate = DesiredGate("site/dev", EnvelopeVerifier(lambda: keys[-1]), site.wish)
+    raw = Desired(audience="site/dev", seq=10, issued_at=1.0, model=DesiredModel(name="shelf-test", version="1.1.0"))
+    site.hear(key.sign(DESIRED, encode_desired(raw)))
+    site.turn()
+    assert site.convergence.account().reason == "untrusted" and site.convergence.strangers == 1
+    keys.append(CommandKeys((key.public_entry(),)))
+    site.ends("converged")

@@ -167,6 +167,18 @@ def test_a_flood_of_forgeries_has_a_budget_of_checks(tmp_path: Path) -> None:
     assert bench.opener.checks == 2
 
 
+def test_a_wish_of_a_new_operator_is_taken_once_the_key_is_known(tmp_path: Path) -> None:
+    keys: list[CommandKeys] = [CommandKeys()]
+    key = OperatorKey.create(tmp_path / "new.pem", "new")
+    memory = WishFile(None)
+    gate = DesiredGate(HERE, EnvelopeVerifier(lambda: keys[-1]), memory)
+    message = said(key.sign(DESIRED, encode_desired(wish())))
+    first = gate.judge(message)
+    assert isinstance(first, Declined) and first.stranger
+    keys.append(CommandKeys((key.public_entry(),)))
+    assert isinstance(gate.judge(message), Taken), "the same message is judged anew"
+
+
 def test_a_key_that_stands_twice_is_refused() -> None:
     twice = encode_desired(wish()).replace(b'"seq":10', b'"seq":10,"seq":99')
     with pytest.raises(Refused):
