@@ -30,6 +30,7 @@ CAMPAIGNS = (
     "hostile",
     "bundle_mutations",
     "onnx_mutations",
+    "link_flaps",
     "cluster_kills",
     "broker_kills",
 )

@@ -26,9 +26,7 @@ from benchmarks.faults.tcp_proxy import Proxy
 from benchmarks.faults.teller import Teller, Verdict, Witness, compare
 from edge_runtime.fleet.local_broker import LocalBroker, free_port
 
-FLAPS, QUICK_FLAPS = 200, 4
-SLOW_FLAPS = 20
-"""Of a kind that takes as long as a keep-alive each."""
+QUICK_FLAPS = 3
 PER_S = 40.0
 HASTE = 40.0
 KEEPALIVE_S = 5
@@ -121,12 +119,12 @@ Flap = Callable[[Stage, int], None]
 
 def cut_upward(stage: Stage, number: int) -> None:
     """After each few bytes from the device: within CONNECT, SUBSCRIBE, the birth, and records."""
-    _cut_after(stage, 1 + number * 6, "up")
+    _cut_after(stage, 1 + number * 17, "up")
 
 
 def cut_downward(stage: Stage, number: int) -> None:
     """After each few bytes from the broker: within CONNACK, SUBACK, PUBACK, and echoes."""
-    _cut_after(stage, 1 + number * 4, "down")
+    _cut_after(stage, 1 + number * 11, "down")
 
 
 def _cut_after(stage: Stage, count: int, side: Literal["up", "down"]) -> None:
@@ -182,19 +180,20 @@ def device_killed(stage: Stage, number: int) -> None:
 class Kind:
     name: str
     flap: Flap
-    flaps: int = FLAPS
+    flaps: int
 
 
 KINDS = (
-    Kind("cut mid-packet, from the device", cut_upward),
-    Kind("cut mid-packet, from the broker", cut_downward),
-    Kind("connection reset", reset),
-    Kind("half-open", half_open, SLOW_FLAPS),
-    Kind("black hole", black_hole),
-    Kind("throttled and delayed, then cut", slow),
-    Kind("broker killed with SIGKILL", broker_killed),
-    Kind("device killed with SIGKILL", device_killed),
+    Kind("cut mid-packet, from the device", cut_upward, 60),
+    Kind("cut mid-packet, from the broker", cut_downward, 60),
+    Kind("connection reset", reset, 20),
+    Kind("half-open", half_open, 6),
+    Kind("black hole", black_hole, 15),
+    Kind("throttled and delayed, then cut", slow, 9),
+    Kind("broker killed with SIGKILL", broker_killed, 15),
+    Kind("device killed with SIGKILL", device_killed, 15),
 )
+"""200 flaps a scene."""
 
 
 def await_(found: Callable[[], object], what: str, seconds: float = RECOVERS_S) -> None:
@@ -267,9 +266,15 @@ def _last_words(stage: Stage) -> str:
 
 
 def campaign(quick: bool) -> Iterable[Row]:
-    """Every kind in every scene; `quick`: some flaps of each kind in one scene."""
+    """Every kind in every scene; `quick`: some flaps of each kind in one scene.
+
+    But for one: mosquitto loses with a SIGKILL what it has acknowledged and not yet handed to the witness, and an echo
+    can not prove more than that the broker had it. There a collector is the proof.
+    """
     for scene in SCENES[:1] if quick else SCENES:
         for kind in KINDS:
+            if kind.flap is broker_killed and scene.broker == "mosquitto" and scene.proof == "echo":
+                continue
             flaps = min(QUICK_FLAPS, kind.flaps) if quick else kind.flaps
             with tempfile.TemporaryDirectory(prefix="link-flaps-") as folder:
                 yield run(scene, kind, flaps, Path(folder))
