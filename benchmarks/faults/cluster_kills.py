@@ -143,11 +143,12 @@ def perform(
         keeper.close()
 
 
-def until(found: Callable[[], bool], what: str) -> None:
-    ends = time.monotonic() + SETTLE_S
+def until(found: Callable[[], object], what: str, wait_s: float = SETTLE_S) -> None:
+    """Wait for it. Raises TimeoutError."""
+    ends = time.monotonic() + wait_s
     while not found():
         if time.monotonic() > ends:
-            raise TimeoutError(f"not within {SETTLE_S:.0f} s: {what}")
+            raise TimeoutError(f"not within {wait_s:.0f} s: {what}")
         time.sleep(0.05)
 
 

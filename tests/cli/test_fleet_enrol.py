@@ -30,7 +30,7 @@ def test_init_says_what_it_made_and_what_comes_next(tmp_path: Path, capsys: pyte
     said = capsys.readouterr().out
     assert "mqtts://n1.example:8883" in said
     assert f"fleet enrol {folder} SITE/DEVICE" in said
-    assert "n1.example:/etc/nats/" in said
+    assert "n1.example as /etc/nats/" in said
 
 
 @pytest.mark.parametrize(

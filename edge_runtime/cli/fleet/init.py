@@ -65,11 +65,12 @@ def _act(args: argparse.Namespace) -> int:
     if args.renew:
         for path in begin.renew(folder, passphrase, time.time):
             say(f"new  {path}")
-        say("\nnext: copy each server's folder to it and restart the brokers, one after the other")
+        say("\nnext: copy each server's folder to it again, and reload the brokers: docs/brokers.md")
         return EXIT_OK
     if args.add_host:
         server = begin.add_host(folder, _host(args.add_host), passphrase, time.time)
-        say(f"new  {server.folder}\n\nnext: copy it to {server.host}:/etc/nats/ and start nats-server there")
+        say(f"new  {server.folder}\n\nnext:\n  {_install(server)[0]}")
+        say(f"  add its url to fleet.toml and to the devices' [mqtt] url: mqtts://{server.host}:PORT")
         return EXIT_OK
     begun = begin.begin(folder, _plan(args), passphrase, time.time)
     _tell(args.folder, begun)
@@ -114,10 +115,7 @@ def _tell(folder: Path, begun: Begun) -> None:
 
 
 def _install(server: Server) -> list[str]:
-    source, host = shlex.quote(str(server.folder)), server.host
+    source = shlex.quote(str(server.folder))
     if server.node:
-        return [f"copy {source}/ to {host}:/etc/nats/, then there: cd /etc/nats && nats-server -c nats-server.conf"]
-    return [
-        f"copy {source}/mosquitto.conf to {host}:/etc/mosquitto/conf.d/edge.conf, the rest of that folder to /etc/mosquitto/edge/",
-        "then there: systemctl restart mosquitto",
-    ]
+        return [f"copy {source}/ to {server.host} as /etc/nats/, and start nats-server there: docs/brokers.md"]
+    return [f"copy {source}/ to {server.host} as /etc/mosquitto/edge/, and start mosquitto there: docs/brokers.md"]
