@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -18,21 +19,32 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
+LOOK_S = 5.0
+"""Between two looks at the key files."""
+
+
 class KeyWatch:
     """Owned by the inference loop."""
 
-    def __init__(self, ring: KeyRing, strangers: Callable[[], int], refresh: KeyRefresh | None = None) -> None:
+    def __init__(
+        self,
+        ring: KeyRing,
+        strangers: Callable[[], int],
+        refresh: KeyRefresh | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         """`strangers`: how many messages named a key that is not known here, so far."""
         self.ring = ring
         self._strangers = strangers
         self._refresh = refresh or KeyRefresh()
         self._job: Job | None = None
-        self._asked = False
+        self._clock = clock
+        self._look_s = float("-inf")
 
     def attend(self, daemon: Daemon) -> None:
         """Hear what came of the last look; begin the next. A device without a repository has its pinned keys alone."""
-        if not self._asked:  # so that `problem` is known before the first command comes
-            self._asked = True
+        if self._clock() - self._look_s >= LOOK_S:  # so that `problem` is known before the first command comes
+            self._look_s = self._clock()
             self.ring.keys()
         if self._job is not None and self._job.ended:
             job, self._job = self._job, None
@@ -61,4 +73,4 @@ class KeyWatch:
             return
         if found.get("changed"):
             log.info("command keys renewed")
-            self._asked = False
+            self._look_s = float("-inf")

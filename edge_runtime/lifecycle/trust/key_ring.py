@@ -72,7 +72,7 @@ class KeyRing:
         self._kept = _kept_file(state_dir, files or DiskFiles())
         self._floors = Floors(state_dir)
         self._pinned = pinned
-        self._seen: tuple[int, int, int] | None = None
+        self._seen: tuple[tuple[int, int, int] | None, ...] | None = None
         self._keys: CommandKeys | None = None
         self.problem = ""
         """Why there are no keys, or not those there should be; empty if all is well."""
@@ -87,12 +87,9 @@ class KeyRing:
                 log.warning("command keys: %s", self.problem)
         return self._keys
 
-    def _stamp(self) -> tuple[int, int, int] | None:
-        try:
-            found = self._kept.path.stat()
-        except OSError:
-            return None
-        return found.st_ino, found.st_mtime_ns, found.st_size
+    def _stamp(self) -> tuple[tuple[int, int, int] | None, ...]:
+        """Changes whenever one of the two files does: keys that come late count at once."""
+        return _stamp_of(self._kept.path), _stamp_of(self._pinned)
 
     def _read(self) -> CommandKeys:
         self.problem, self.wanting = "", False
@@ -123,6 +120,14 @@ class KeyRing:
         self.wanting = True
         self.problem = f"{why}; nobody can command until the repository has been asked"
         return CommandKeys()
+
+
+def _stamp_of(path: Path | None) -> tuple[int, int, int] | None:
+    try:
+        found = path.stat() if path is not None else None
+    except OSError:
+        return None
+    return (found.st_ino, found.st_mtime_ns, found.st_size) if found is not None else None
 
 
 def _kept_file(state_dir: Path, files: Files) -> DigestFile[KeyList]:
