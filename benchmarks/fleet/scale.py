@@ -40,6 +40,7 @@ def come(world: World) -> Finding:
     return {
         "all_online_s": round(online_s, 1),
         "all_said_s": round(time.monotonic() - world.began_s, 1),
+        "broker_empty_mb": round(world.empty_mb, 1),
         "connect_ms_mean": round(counts.get("connect_ms", 0) / max(1, counts.get("connects", 1)), 1),
         "retained_seen": seen_by_an_operator(world),
     }

@@ -58,6 +58,8 @@ class World:
     folder: Path
     scale: Scale
     operators: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    empty_mb: float = 0.0
+    """Memory of the nodes before the first device came."""
 
     def __enter__(self) -> World:
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -66,6 +68,8 @@ class World:
         self.cluster.wait_healthy()
         self._equip()
         self.fleet = Fleet(self.scale.plan(self.cluster.urls, self.folder / "command-keys.json"), self.scale.processes)
+        with self.meter() as meter:
+            self.empty_mb = meter.readings["broker"].rss_mb
         self.began_s = time.monotonic()
         self.fleet.start()
         return self

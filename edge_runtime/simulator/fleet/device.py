@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 from edge_runtime.fleet.openers import Opener
 from edge_runtime.fleet.session import Incoming
@@ -50,6 +50,8 @@ class VirtualDevice:
         self.models = VirtualModels(plan, plan.chances(number, "models"))
         self._shelf = speech.Shelf(plan.slots, self._chances, self._wall())
         self._figures: m.CameraFigures | None = None
+        self._measured = self.models.running
+        """The model that the figures are of."""
         self._link = SwarmLink(
             swarm, nodes, f"{self.topics.site}-{self.topics.device}", lambda: self._stamp, self._wall
         )
@@ -105,10 +107,7 @@ class VirtualDevice:
 
     def switched(self, change: Switch) -> None:
         """The models have changed: tell it as the device does, and see what the reconciler makes of it."""
-        model = self.models.running
-        detail: Mapping[str, str | float] = {"reason": change.reason, "name": model.name, "phase": change.phase}
-        self._tell("model", "", change.was, change.now, dict(detail))
-        self._say_status()
+        self._tell_switch(change)
         self._follow()
 
     def after(self, seconds: float, act: Callable[[], None]) -> None:
@@ -156,6 +155,7 @@ class VirtualDevice:
 
     def _measure(self) -> None:
         plan = self._plan
+        self._measured = self.models.running
         self._figures = speech.figures(self.models, self._chances, plan.slots, plan.telemetry_s)
         seq = self._next()
         message = speech.telemetry(self._stamp, self._wall(), seq, plan.telemetry_s, self._figures, self.models)
@@ -185,9 +185,13 @@ class VirtualDevice:
 
     def _follow(self) -> None:
         """As far as it goes without waiting."""
+        before = self.models.running
         for _ in range(8):
             if not self.follower.act():
                 break
+        now = self.models.running
+        if now != before:
+            self._tell_switch(Switch(before.version, now.version, "rolled_back", "desired"))
         self._say_reported()
         candidate = self.models.candidate
         if candidate is not None:
@@ -211,6 +215,18 @@ class VirtualDevice:
         self._uplink.offer(Entry(message.id, Grade.EVENT, self.topics.event(kind), builders.bounded_event(message)))
         self._swarm.counts["events"] += 1
         self._step()
+
+    def _tell_switch(self, change: Switch) -> None:
+        """The figures of the model before say nothing about this one."""
+        detail: dict[str, str | float] = {
+            "reason": change.reason,
+            "name": self.models.running.name,
+            "phase": change.phase,
+        }
+        if self.models.running != self._measured:
+            self._figures = None
+        self._tell("model", "", change.was, change.now, detail)
+        self._say_status()
 
     def _say_status(self) -> None:
         uptime_s = self._swarm.clock() - self._began_s
