@@ -6,13 +6,14 @@ import logging
 import random
 import threading
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, replace
-from enum import StrEnum
+from collections.abc import Callable, Collection
+from dataclasses import replace
 
 from edge_runtime.fleet.backoff import Cause, delay_s
 from edge_runtime.fleet.client import matches
 from edge_runtime.fleet.faults import ConnectFault, taken
+from edge_runtime.fleet.leftovers import Leftovers
+from edge_runtime.fleet.link_report import LinkReport, LinkState, certificate_problem, refused_problem
 from edge_runtime.fleet.receipts import ReceiptBook, Settled
 from edge_runtime.fleet.rotation import Rotation
 from edge_runtime.fleet.samples import Samples, Told
@@ -33,40 +34,7 @@ TICK_S = 0.5
 """Between two looks at what is to be read back."""
 NEXT_NODE_S = 0.5
 """At most, before the next node of a cluster is tried: the devices of the one that fell must not all come at once."""
-WARN_DAYS = 21.0
-"""So long before the device's own certificate ends, it is a problem."""
 HOUR_S = 3_600.0
-
-
-class LinkState(StrEnum):
-    NEW = "new"
-    CONNECTING = "connecting"
-    ONLINE = "online"
-    WAITING = "waiting"
-    """Between two attempts."""
-    STOPPED = "stopped"
-
-
-@dataclass(frozen=True, slots=True)
-class LinkReport:
-    """How the link is, for status, health and metrics."""
-
-    state: LinkState
-    cause: Cause
-    problems: tuple[str, ...]
-    """What a person must mend, the connection first, as sentences."""
-    connections: int
-    last_error: str
-    """Why the newest connection ended or did not come about; stays until the next."""
-    address: str
-    """The broker's node that it is connected to, or tries next."""
-    protocol: str
-    """`3.1.1` or `5`; empty before the first connection."""
-    receipts: str
-    unconfirmed: int
-    """Records that the broker has acknowledged and nothing has proven yet."""
-    certificate_days: float | None
-    """Until the device's own certificate ends; None without one."""
 
 
 class MqttLink:
@@ -102,6 +70,7 @@ class MqttLink:
         self._twins = Twins(stamp, clock)
         self._hushed: dict[str, float] = {}
         """Filter -> when it is subscribed to again."""
+        self._leftovers: Leftovers | None = None
         self._refused: tuple[str, ...] = ()
         self._birth: Receipt = Settled(Delivery.FAILED)
         self._warned: set[Cause] = set()
@@ -137,14 +106,10 @@ class MqttLink:
         if self._twins.suspected and not self._problem:
             found.append(str(taken(self._report.address, self._settings.client_id)))
         if self._refused:
-            found.append(
-                f"the broker does not let this device subscribe to {', '.join(map(repr, self._refused))}; "
-                "check its access list"
-            )
-        days = self._report.certificate_days
-        if days is not None and days < WARN_DAYS:
-            ends = f"ends in {days:.0f} days" if days >= 0 else f"ended {-days:.0f} days ago"
-            found.append(f"the device's certificate {self._settings.cert_file} {ends}. Renew it; it is read at connect")
+            found.append(refused_problem(self._refused))
+        ending = certificate_problem(self._settings.cert_file, self._report.certificate_days)
+        if ending:
+            found.append(ending)
         return (*found, *self._receipts.problems(), *self._samples.problems())
 
     @property
@@ -176,6 +141,11 @@ class MqttLink:
         session = self._session
         if session is not None and new:
             session.unsubscribe(new)
+
+    def tidy(self, prefix: str, known: Collection[str]) -> None:
+        """Clear, once after the start, what the broker retains directly below `prefix` and is not known. Call it before
+        `start`."""
+        self._leftovers = Leftovers(prefix, known, self._clock)
 
     def publish(self, topic: str, payload: bytes, qos: int = 1, retain: bool = False) -> Receipt:
         """Give a message to the session there is; without one the receipt is FAILED at once."""
@@ -248,6 +218,8 @@ class MqttLink:
         self._birth = self._say_availability(session, "online", "connected")
         session.subscribe(tuple((name, 0) for name in self._receipts.filters))
         session.subscribe(tuple(each for each in self._filters if each[0] not in self._hushed))
+        if self._leftovers is not None and self._leftovers.begin():
+            session.subscribe(((self._leftovers.filter, 0),))
         if self._problem:
             log.info("connected to %s again", session.address)
         self._session, self._problem = session, ""
@@ -313,6 +285,8 @@ class MqttLink:
                 self.publish(step.subscribe, step.publish, 1, True)
             if step.unsubscribe != self._stamp.topics.availability:
                 session.unsubscribe((step.unsubscribe,) if step.unsubscribe else ())
+        if self._leftovers is not None:
+            self._clear(session, self._leftovers)
         over = [name for name, until_s in tuple(self._hushed.items()) if self._clock() >= until_s]
         for name in over:
             self._hushed.pop(name, None)
@@ -323,6 +297,13 @@ class MqttLink:
         for problem in self._told - told:
             log.info("no longer so: %s", problem)
         self._told = told
+
+    def _clear(self, session: Session, leftovers: Leftovers) -> None:
+        for topic in leftovers.to_clear():
+            log.info("%s is retained at the broker and is no longer spoken of; it is cleared", topic)
+            session.publish(topic, b"", 1, True)
+        if leftovers.finish():
+            session.unsubscribe((leftovers.filter,))
 
     def _failed(self, fault: ConnectFault) -> None:
         """The first failure of its kind warns, those that follow are for who looks closely."""
@@ -352,6 +333,8 @@ class MqttLink:
         if message.topic == self._stamp.topics.availability and message.retained:
             self._twins.found(message.payload)
         own = message.topic.startswith(self._own) and self._samples.heard(message.topic, message.payload)
+        if self._leftovers is not None:
+            own |= self._leftovers.heard(message.topic, message.payload, message.retained)
         if self._listener is None or (own and not matches(message.topic, (name for name, _ in self._filters))):
             return
         self._listener(message)

@@ -26,8 +26,8 @@ from edge_runtime.fleet.commands import AcceptUnsigned, CommandGate
 from edge_runtime.fleet.handlers import standard_handlers
 from edge_runtime.fleet.link import LinkState, MqttLink
 from edge_runtime.fleet.local_broker import LocalBroker, find_nats_server, free_port
-from edge_runtime.fleet.settings import MqttSettings
-from edge_runtime.records import State
+from edge_runtime.fleet.settings import MqttSettings, Proof
+from edge_runtime.records import Event, State
 from edge_runtime.telemetry import builders
 from edge_runtime.telemetry.builders import Health, Stamp
 from edge_runtime.telemetry.messages import encode
@@ -109,7 +109,7 @@ def test_birth_and_farewell_are_retained(broker: Broker) -> None:
 DEVICE = """
 import sys, time
 from edge_runtime.fleet.link import MqttLink
-from edge_runtime.fleet.settings import MqttSettings
+from edge_runtime.fleet.settings import MqttSettings, Proof
 from edge_runtime.telemetry.builders import Stamp
 from edge_runtime.telemetry.topics import Topics
 MqttLink(MqttSettings(sys.argv[1], "box"), Stamp(Topics("store", "box"), 3)).start()
@@ -398,3 +398,46 @@ def test_a_busy_port_is_named(tmp_path: Path) -> None:
             local.start()
         with pytest.raises(Unavailable):
             _ = local.pid
+
+
+def test_the_shelf_of_a_camera_that_is_no_more_is_cleared_once(broker: Broker) -> None:
+    reader = Reader(broker.port)
+    for topic in (TOPICS.shelf("old"), TOPICS.shelf("cam"), "edge/v1/store/other/shelf/old"):
+        reader.send(topic, encode(builders.shelf(STAMP, 1, outcomes.usable({"a": State.STOCKED}))), retain=True)
+    link = linked(broker.url)
+    link.tidy(f"{TOPICS.base}/shelf/", {TOPICS.shelf("cam")})
+    link.start()
+    wait_until(lambda: any(payload == b"" for _, payload, _ in reader.messages), "it is cleared")
+    link.stop()
+    late = Reader(broker.port, name="late")
+    wait_until(lambda: len(late.of("shelf/cam")) == 1 and late.of("availability"), "what is retained")
+    assert sorted(topic for topic, _, _ in late.messages if "/shelf/" in topic) == [
+        "edge/v1/store/box/shelf/cam",
+        "edge/v1/store/other/shelf/old",
+    ]
+    assert [topic for topic, payload, _ in reader.messages if payload == b""] == [TOPICS.shelf("old")]
+    reader.close()
+    late.close()
+
+
+def test_state_is_said_before_the_backlog_and_the_birth_before_all(broker: Broker, tmp_path: Path) -> None:
+    """A reader that comes back with the device sees first that it is there, then how it is, then what happened."""
+    link = linked(broker.url, proof=Proof.ECHO)
+    uplink = Uplink(link, SqliteSpool(tmp_path / "spool.sqlite"))
+    telemetry = Telemetry(STAMP, uplink, ("cam",))
+    uplink.start()
+    telemetry.report_info({}, {}, "off")
+    telemetry.report_health(Health("ok", (), outcomes.MODEL))
+    telemetry.observe(outcomes.usable({"a": State.STOCKED, "b": State.EMPTY}))
+    for number in range(5):
+        telemetry.report_event(Event(f"e{number}", "slot", "cam", 1_700_000_000.0, "a", "stocked", "empty", 0.9))
+    wait_until(lambda: uplink.counts().spool.events == 5, "the events wait")
+    reader = Reader(broker.port)
+    link.start()
+    wait_until(lambda: uplink.counts().acknowledged == 5, "all is proven")
+    kinds = list(dict.fromkeys(topic.split("/")[4] for topic, _, _ in reader.messages))
+    assert kinds[0] == "availability" and kinds[1] == "status" and kinds[-1] == "event"
+    assert set(kinds[2:-1]) == {"info", "shelf"}
+    uplink.stop()
+    link.stop()
+    reader.close()
