@@ -129,6 +129,15 @@ class LocalCluster:
         if wait:
             self.wait_ready(number)
 
+    def add_node(self, host: str) -> Node:
+        """One more, which `fleet init --add-host` has made; the others keep running with the files that they have."""
+        number = len(self.nodes)
+        name = f"node-{number + 1}"
+        node = Node(name, self.nodes[0].folder.with_name(name), host)
+        self.nodes = (*self.nodes, node)
+        self.start_node(number)
+        return node
+
     def kill(self, number: int) -> None:
         """SIGKILL, as a power cut of one machine."""
         self.nodes[number].end(signal.SIGKILL)

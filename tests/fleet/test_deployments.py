@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import ssl
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import paho.mqtt.client as paho
 import pytest
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
-from edge_runtime.workshop.enrolment.begin import Plan
+from edge_runtime.workshop.enrolment.begin import Plan, add_host, renew
 from tests.fleet.brokers import wait_until
 from tests.fleet.deployments import FleetFolder, Member, MosquittoFleet, NatsFleet
 
@@ -214,7 +215,9 @@ def test_revoked_is_refused_and_enrolled_anew_is_let_in(scene: Scene) -> None:
     assert reader.subscribe("edge/v1/lyon/till-9/#", 0)
     fleet.revoke("lyon/till-9")
     scene.broker.refresh()
-    if not thief.gone.is_set():
+    if isinstance(scene.broker, NatsFleet):
+        wait_until(thief.gone.is_set, "NATS closes the line of who is revoked")
+    else:
         thief.send("edge/v1/lyon/till-9/event/stolen")  # its line may last, and carries nothing
     for node in scene.broker.places:
         assert not Member(node, authority, stolen, "thief-2").admitted
@@ -231,6 +234,19 @@ def test_revoked_is_refused_and_enrolled_anew_is_let_in(scene: Scene) -> None:
     thief.close()
 
 
+def test_a_broker_shows_its_new_certificate_after_a_reload(scene: Scene) -> None:
+    fleet, place = scene.broker.fleet, scene.broker.places[0]
+    device = scene.member("device")
+    before = _shown(scene, place)
+    renew(fleet.folder, None, time.time)
+    scene.broker.refresh()
+    assert _shown(scene, place) != before
+    assert not device.gone.is_set(), "lines that are open stay"
+    assert scene.member("operator").admitted, "with the new certificate"
+    if isinstance(scene.broker, NatsFleet):
+        scene.broker.cluster.wait_healthy()
+
+
 def test_a_renewed_device_may_use_both_certificates(scene: Scene, tmp_path: Path) -> None:
     fleet = scene.broker.fleet
     first = fleet.enrol("lyon/till-8")
@@ -242,6 +258,71 @@ def test_a_renewed_device_may_use_both_certificates(scene: Scene, tmp_path: Path
         member = Member(scene.broker.places[0], fleet.folder / "ca.crt", place, "till-8")
         assert member.admitted
         member.close()
+
+
+def test_a_fourth_node_joins_and_serves(tmp_path: Path) -> None:
+    broker = NatsFleet(tmp_path)
+    fleet = broker.fleet
+    place = fleet.enrol("lyon/till-3")
+    reader = fleet.enrol("_reader/wall")
+    broker.start()
+    try:
+        add_host(fleet.folder, "127.0.0.4", None, time.time)
+        node = broker.cluster.add_node("127.0.0.4")
+        authority = fleet.folder / "ca.crt"
+        listener = Member(broker.places[0], authority, reader, "reader")
+        assert listener.subscribe("edge/v1/#")
+        device = Member((node.host, node.mqtt), authority, place, "device")
+        device.send(f"{BASE}/event/slot")
+        wait_until(lambda: f"{BASE}/event/slot" in listener.topics(), "a message over the new node")
+        device.close()
+        listener.close()
+    finally:
+        broker.stop()
+
+
+def test_a_device_can_not_pose_as_a_node(served: Scene) -> None:
+    if not isinstance(served.broker, NatsFleet):
+        return
+    node = served.broker.cluster.nodes[0]
+    context = ssl.create_default_context(cafile=served.broker.fleet.folder / "ca.crt")
+    answers = {}
+    for who, certificate in (("device", "device.crt"), ("node", "server.crt")):
+        papers = served.places["device"] if who == "device" else served.broker.fleet.folder / "nats/node-2"
+        context.load_cert_chain(papers / certificate, (papers / certificate).with_suffix(".key"))
+        with (
+            socket.create_connection((node.host, node.route)) as plain,
+            context.wrap_socket(plain, server_hostname=node.host) as line,
+        ):
+            line.settimeout(5.0)
+            line.sendall(
+                b'CONNECT {"name":"x","cluster":"edge","tls_required":true}\r\nINFO {"server_id":"x"}\r\nPING\r\n'
+            )
+            answers[who] = _all_of(line)
+    assert b"PONG" not in answers["device"]
+    assert b"Authorization Violation" in answers["device"]
+    assert b"Authorization Violation" not in answers["node"]
+
+
+def _all_of(line: ssl.SSLSocket) -> bytes:
+    heard = b""
+    try:
+        while block := line.recv(4_096):
+            heard += block
+            if b"PONG" in heard:
+                break
+    except OSError:
+        pass
+    return heard
+
+
+def _shown(scene: Scene, place: tuple[str, int]) -> bytes | None:
+    """The broker's certificate."""
+    context = ssl.create_default_context(cafile=scene.broker.fleet.folder / "ca.crt")
+    papers = scene.places["device"]
+    context.load_cert_chain(papers / "device.crt", papers / "device.key")
+    with socket.create_connection(place) as plain, context.wrap_socket(plain, server_hostname=place[0]) as line:
+        return line.getpeercert(binary_form=True)
 
 
 def _server_folder(scene: Scene) -> Path:
