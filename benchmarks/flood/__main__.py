@@ -73,6 +73,8 @@ class Window:
     """Seconds from sending a ping for the first time to its answer."""
     waiting_s: float = 0.0
     """How long the ping that was not answered has waited."""
+    rss_mb: float = 0.0
+    """At its end."""
     events: int = 0
     """Records of the device that a subscriber got."""
 
@@ -144,6 +146,7 @@ def run_windows(
         window.answered = operator.answered[answered:]
         window.waiting_s = operator.waiting_s
         window.events = operator.events - events
+        window.rss_mb = resident_mb(device)
         windows.append(window)
         print(f"{kind:9} {len(window.answered)} pings answered", file=sys.stderr, flush=True)
     return windows
@@ -173,6 +176,7 @@ def figures(ledger: Path, windows: list[Window], kind: str) -> dict[str, object]
         "pings_answered": len(answered),
         "ping_s": round(float(np.median(answered)), 2) if answered else None,
         "longest_wait_s": round(max([*answered, *(window.waiting_s for window in chosen)], default=0.0), 1),
+        "rss_mb": [window.rss_mb for window in chosen],
         "records_received": sum(window.events for window in chosen),
     }
 
@@ -232,7 +236,6 @@ def measure(asked: argparse.Namespace, folder: Path, port: int) -> dict[str, obj
         wait_for_frames(folder / "ledger", 30)
         operator = Operator(port, mint)
         windows = run_windows(asked, device, flooder, operator, orders)
-        rss = resident_mb(device)
         operator.close()
     found = {kind: figures(folder / "ledger", windows, kind) for kind in WINDOWS}
     control, flood = found["elsewhere"], found["flood"]
@@ -240,7 +243,7 @@ def measure(asked: argparse.Namespace, folder: Path, port: int) -> dict[str, obj
         f"{key}_flood_to_elsewhere": round(float(str(flood[key])) / float(str(control[key])), 3)
         for key in ("p50_ms", "p99_ms")
     }
-    return {"broker": asked.broker, "per_s": asked.per_s, **found, **ratios, "rss_mb": rss}
+    return {"broker": asked.broker, "per_s": asked.per_s, **found, **ratios}
 
 
 def make_orders(folder: Path, mint: Mint) -> dict[str, str]:

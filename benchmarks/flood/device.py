@@ -11,8 +11,10 @@ import time
 from pathlib import Path
 
 from edge_runtime.config import read_config
+from edge_runtime.daemon.allocator import bound_allocator
 from edge_runtime.daemon.compose import build_daemon
-from edge_runtime.daemon.run import Daemon, Orders
+from edge_runtime.daemon.parts import Orders
+from edge_runtime.daemon.run import Daemon
 from edge_runtime.daemon.voice import BrokerVoice
 from edge_runtime.fleet.valve import Valve
 
@@ -51,6 +53,7 @@ class Watched:
 
 
 def main() -> int:
+    bound_allocator()
     orders = Orders()
     signal.signal(signal.SIGTERM, lambda *_: orders.stop())
     daemon = build_daemon(read_config(Path(sys.argv[1])))
