@@ -58,7 +58,7 @@ def chosen(found: list[Device], args: argparse.Namespace, now: float) -> list[De
 
 
 def _runs(device: Device, wanted: str) -> bool:
-    model = device.status.model if device.status else None
+    model = device.model
     return model is not None and wanted in (model.version, f"{model.name}-{model.version}")
 
 

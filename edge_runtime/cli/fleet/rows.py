@@ -29,8 +29,8 @@ def record(device: Device, now: float) -> dict[str, object]:
         "state": status.state if status else None,
         "version": device.info.version if device.info else None,
         "groups": list(device.groups),
-        "model": _model(status.model) if status else None,
-        "phase": status.model.phase if status and status.model else None,
+        "model": _model(device.model),
+        "phase": device.model.phase if device.model else None,
         "desired": None if desired is None else desired_record(device),
         "reported": None
         if reported is None
@@ -58,7 +58,7 @@ def row(device: Device, now: float) -> tuple[str, ...]:
         "yes" if device.online else "no",
         screen.age(device.last_seen(now)),
         (status.state if status else "-") if device.online else "-",
-        _running(status.model if status else None),
+        _running(device.model),
         wanted(device),
         screen.percent(device.unknown_share),
         str(device.count("empty")) if device.slots else "-",

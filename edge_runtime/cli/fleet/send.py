@@ -78,16 +78,15 @@ def arguments(pairs: list[str]) -> dict[str, str | int | float | bool | None]:
 def _send(args: argparse.Namespace) -> int:
     from edge_runtime.fleet.operator.asking import carry_out
     from edge_runtime.fleet.operator.connection import Connection
-    from edge_runtime.fleet.operator.directory import STATE_FILTERS, Directory
+    from edge_runtime.fleet.operator.directory import Directory
     from edge_runtime.fleet.operator.sending import Sending, topic_of
     from edge_runtime.fleet.operator.survey import survey
-    from edge_runtime.telemetry.topics import ROOT
 
     where = place.find_place(args)
     topic_of("x/y", args.verb)
     wanted = arguments(args.args)
     directory = Directory()
-    filters = (*STATE_FILTERS[:2], (f"{ROOT}/+/+/resp/{args.verb}", 0))
+    filters = _filters(args.target, args.verb)
     with Connection(where.reach, "send", filters) as connection:
         survey(connection, directory.hear)
         name, orders = _orders(args, where, wanted, directory)
@@ -96,6 +95,16 @@ def _send(args: argparse.Namespace) -> int:
             say(f"{args.verb} to {_told(sending)}, id {name}")
         carry_out(connection, sending, args.wait, _progress(args))
     return _conclude(args, sending, directory)
+
+
+def _filters(target: str, verb: str) -> tuple[tuple[str, int], ...]:
+    """What is to be heard: of one device, if the target is one, or of all."""
+    from edge_runtime.telemetry.topics import ROOT, segment_fault
+
+    parts = target.split("/")
+    one = len(parts) == 2 and not any(map(segment_fault, parts)) and not any(sign in target for sign in "*?[")
+    base = f"{ROOT}/{target}" if one else f"{ROOT}/+/+"
+    return ((f"{base}/availability", 0), (f"{base}/info", 0), (f"{base}/resp/{verb}", 0))
 
 
 def _orders(

@@ -110,7 +110,7 @@ def _presence(device: Device, now: float) -> str:
 def _software(device: Device) -> Iterator[str]:
     status, reported = device.status, device.reported
     if status is not None:
-        model = status.model
+        model = device.model
         running = "none: safe mode" if model is None else f"{model.name} {model.version} {model.phase}".rstrip()
         yield f"  model      {running}" + (f", {status.rollbacks} taken back so far" if status.rollbacks else "")
         if status.candidate is not None:

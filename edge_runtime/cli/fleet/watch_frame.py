@@ -64,7 +64,7 @@ class Frame:
 
 def _summary(devices: Sequence[Device], bad: set[str], trouble: str, width: int) -> str:
     online = sum(device.online for device in devices)
-    versions = Counter(d.status.model.version for d in devices if d.status is not None and d.status.model is not None)
+    versions = Counter(d.model.version for d in devices if d.model is not None)
     models = ", ".join(f"{version} {count}" for version, count in versions.most_common(4))
     told = f"{len(devices)} devices, {online} online, {len(bad)} with a problem" + (
         f"; models {models}" if models else ""

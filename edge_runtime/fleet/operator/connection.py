@@ -23,7 +23,8 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
 from edge_runtime.errors import Unavailable
-from edge_runtime.fleet.session import Incoming, Sent
+from edge_runtime.fleet.carried import Sent
+from edge_runtime.fleet.session import Incoming
 from edge_runtime.fleet.settings import parse_url
 from edge_runtime.telemetry.publisher import Delivery, Receipt
 

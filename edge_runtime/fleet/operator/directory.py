@@ -54,6 +54,14 @@ class Device:
     def groups(self) -> tuple[str, ...]:
         return self.info.groups if self.info else ()
 
+    @property
+    def model(self) -> v.ModelView | None:
+        """What it runs, by whichever of its status and its reported state is newer; None in safe mode, or if unknown."""
+        status, reported = self.status, self.reported
+        if reported is not None and (status is None or (reported.session, reported.at) > (status.session, status.at)):
+            return reported.model
+        return status.model if status is not None else None
+
     def count(self, state: str) -> int:
         """Slots in a state, over all cameras."""
         return sum(shelf.counts.get(state, 0) for shelf in self.shelves.values())

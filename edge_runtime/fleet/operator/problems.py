@@ -70,7 +70,7 @@ def _model(device: Device) -> list[Problem]:
                 "It does so at its next connect; else see its log",
             )
         )
-    if device.status is not None and device.status.model is None:
+    if device.status is not None and device.model is None:
         found.append(
             Problem("no_model", "no model runs: every slot is unknown", "Install one: fleet send ... model.install")
         )

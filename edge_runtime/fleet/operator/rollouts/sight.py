@@ -88,8 +88,8 @@ class FleetSight:
             return Seen(desired=wish, floor=wish.seq if wish else 0)
         status, reported = found.status, found.reported
         model = None
-        if status is not None and status.model is not None:
-            model = DesiredModel(name=status.model.name, version=status.model.version, sha256=status.model.sha256)
+        if found.model is not None:
+            model = DesiredModel(name=found.model.name, version=found.model.version, sha256=found.model.sha256)
         return Seen(
             online=found.online,
             away_s=0.0 if found.online else self._now - self._away_since.get(device, self._now),
