@@ -20,6 +20,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from benchmarks.fleet.extrapolate import said, table, units_of
 from benchmarks.fleet.world import BAD, FIRST, GOOD, MODEL, OPERATOR_S, Scale, World
 from edge_runtime.errors import Unavailable
 from edge_runtime.fleet.operator.connection import Connection, Reach
@@ -255,6 +256,22 @@ def _row(line: Finding) -> str:
     return f"| {' | '.join(map(str, cells))} |"
 
 
+PAGE = Path(__file__).resolve().parents[2] / "docs/scale.md"
+
+
+def with_figures(text: str, lines: list[Finding]) -> str:
+    """The page with the measured table and what follows from it between its marks."""
+    units = units_of(lines)
+    for mark, told in (
+        ("measured", "\n".join([said(units), "", HEADER, *map(_row, lines)])),
+        ("computed", table(units)),
+    ):
+        head, begin, rest = text.partition(f"<!-- {mark} -->\n")
+        _, end, tail = rest.partition(f"<!-- end of {mark} -->")
+        text = f"{head}{begin}{told}\n{end}{tail}"
+    return text
+
+
 def _terminated(number: int, frame: object) -> None:
     raise SystemExit(128 + number)  # so that the world is taken down
 
@@ -264,10 +281,11 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--devices", type=int, default=2000)
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--canary", type=int, default=0, help="devices in the canary group (1 %% of all, 5 at least)")
+    parser.add_argument("--canary", type=int, default=0, help="devices in the canary group (1 %% of all, 20 at least)")
     parser.add_argument("--telemetry", type=float, default=15.0, metavar="S")
     parser.add_argument("--folder", type=Path, help="goes on where it stopped there")
     parser.add_argument("--only", action="append", choices=PHASES, help="phases to run; repeatable")
+    parser.add_argument("--page", action="store_true", help="write the tables into docs/scale.md")
     parser.add_argument("--json", action="store_true", help="one object a phase instead of a table")
     args = parser.parse_args(arguments)
     scale = Scale(
@@ -275,12 +293,14 @@ def main(arguments: list[str]) -> int:
         args.processes,
         args.seed,
         args.telemetry,
-        canary=args.canary or max(5, args.devices // 100),
+        canary=args.canary or min(max(20, args.devices // 100), args.devices // 4),
     )
     signal.signal(signal.SIGTERM, _terminated)
     folder = args.folder or Path(tempfile.mkdtemp(prefix="fleet-scale-"))
     folder.mkdir(parents=True, exist_ok=True)
     lines = run(folder, scale, args.only or list(PHASES))
+    if args.page:
+        PAGE.write_text(with_figures(PAGE.read_text("utf-8"), lines), "utf-8")
     print("\n".join(json.dumps(line) for line in lines) if args.json else "\n".join([HEADER, *map(_row, lines)]))
     return int(not all(line["finding"].get("held", True) for line in lines))
 
