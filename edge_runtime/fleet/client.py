@@ -66,9 +66,9 @@ class Client(paho.Client):
         """Keep to what the broker takes at once (MQTT 5, 3.2.2.3.3). paho's own setter is for before the connect."""
         self._max_inflight_messages = min(MAX_IN_FLIGHT, receive_maximum)
 
-    def forget(self) -> None:
-        """End the thread, and let go of what refers back here, so that memory and sockets are freed at once."""
-        self.loop_stop()
+    def free(self) -> None:
+        """Let go of what refers back here, so that memory and sockets are freed at once. The thread must have ended, and
+        no other may use the client any more: writing to it then is an OSError."""
         self.on_connect = self.on_disconnect = self.on_message = self.on_subscribe = self.on_publish = None
         self.disable_logger()
         self._reset_sockets()

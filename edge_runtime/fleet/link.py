@@ -10,11 +10,12 @@ from collections.abc import Callable, Collection
 from dataclasses import replace
 
 from edge_runtime.fleet.backoff import Cause, delay_s
+from edge_runtime.fleet.carried import Settled
 from edge_runtime.fleet.client import matches
 from edge_runtime.fleet.faults import ConnectFault, taken
 from edge_runtime.fleet.leftovers import Leftovers
 from edge_runtime.fleet.link_report import LinkReport, LinkState, certificate_problem, refused_problem
-from edge_runtime.fleet.receipts import ReceiptBook, Settled
+from edge_runtime.fleet.receipts import ReceiptBook
 from edge_runtime.fleet.rotation import Rotation
 from edge_runtime.fleet.samples import Samples, Told
 from edge_runtime.fleet.session import Filters, Incoming, Session

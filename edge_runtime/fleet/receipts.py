@@ -14,11 +14,11 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
 
 import msgspec
 
 from edge_runtime.errors import Refused
+from edge_runtime.fleet.carried import Carried
 from edge_runtime.fleet.settings import Proof
 from edge_runtime.telemetry.messages import MAX_ACK_BYTES, Ack, decode
 from edge_runtime.telemetry.publisher import Delivery
@@ -32,17 +32,6 @@ SAID_AFTER = 2
 """Proofs that did not come in a row before it is a problem: one may be a broker that was overloaded."""
 MAX_RECORDS = 4_096
 MAX_LACKING = 64
-
-
-class Carried(Protocol):
-    """What a session says about one publish."""
-
-    @property
-    def denied(self) -> bool:
-        """The broker said that this device may not publish there (MQTT 5)."""
-        ...
-
-    def delivery(self) -> Delivery: ...
 
 
 @dataclass(slots=True)
@@ -60,16 +49,6 @@ class _Lack:
     missing: int = 0
     counted_s: float = float("-inf")
     denied: bool = False
-
-
-class Settled:
-    """A receipt whose end is known at once."""
-
-    def __init__(self, delivery: Delivery) -> None:
-        self._delivery = delivery
-
-    def delivery(self) -> Delivery:
-        return self._delivery
 
 
 class Proven:

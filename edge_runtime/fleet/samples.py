@@ -13,7 +13,8 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from edge_runtime.fleet.receipts import SAID_AFTER, Carried
+from edge_runtime.fleet.carried import Carried
+from edge_runtime.fleet.receipts import SAID_AFTER
 from edge_runtime.telemetry.publisher import Delivery
 from edge_runtime.telemetry.topics import Topics
 

@@ -17,8 +17,9 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
 from edge_runtime.fleet.backoff import Cause
+from edge_runtime.fleet.carried import Carried, Sent, Settled
 from edge_runtime.fleet.client import Client, publish_properties
-from edge_runtime.fleet.faults import NEVER, NOT_AUTHORIZED, ConnectFault, ending, refusal
+from edge_runtime.fleet.faults import ConnectFault, ending, refusal
 from edge_runtime.fleet.settings import BrokerAddress, Dialect, MqttSettings
 from edge_runtime.fleet.tls import tls_context, tls_fault
 from edge_runtime.telemetry.publisher import Delivery
@@ -37,34 +38,6 @@ class Incoming:
     topic: str
     payload: bytes
     retained: bool
-
-
-class Sent:
-    """The receipt of one publish in one session."""
-
-    def __init__(self, info: paho.MQTTMessageInfo, over: threading.Event, codes: dict[int, int] | None = None) -> None:
-        """`codes`: what the broker refused, by number of the message, known before paho calls it published."""
-        self._info = info
-        self._over = over
-        self._codes = codes if codes is not None else {}
-        self.code = 0
-
-    @property
-    def denied(self) -> bool:
-        return self.code == NOT_AUTHORIZED
-
-    def delivery(self) -> Delivery:
-        gone = self._over.is_set()
-        try:
-            published = self._info.is_published()
-        except (ValueError, RuntimeError):
-            return Delivery.FAILED
-        if not published:
-            return Delivery.FAILED if gone else Delivery.PENDING
-        self.code = self.code or self._codes.pop(self._info.mid, 0)
-        if not self.code:
-            return Delivery.ACKNOWLEDGED
-        return Delivery.REFUSED if self.code in NEVER else Delivery.FAILED
 
 
 class Session:
@@ -87,6 +60,9 @@ class Session:
         self._answer: ReasonCode | None = None
         self._moved_to = ""
         self._end: ReasonCode | None = None
+        self._using = threading.Lock()
+        """Held while the client is used by threads other than its own, and while it is freed."""
+        self._freed = False
         self._codes: dict[int, int] = {}
         self._asked: dict[int, tuple[str, ...]] = {}
         self._granted: dict[int, tuple[bool, ...]] = {}
@@ -96,36 +72,45 @@ class Session:
         try:
             self._connect()
         except ConnectFault:
-            self._client.disconnect()
-            self._client.forget()
+            self.forget()
             raise
 
-    def publish(self, topic: str, payload: bytes, qos: int, retain: bool, expires: bool = False) -> Sent:
+    def publish(self, topic: str, payload: bytes, qos: int, retain: bool, expires: bool = False) -> Carried:
         """`expires`: it is of no use to anybody after a while. ValueError for what MQTT can not carry."""
         extra = publish_properties(expires) if self._client.five and payload else None
-        return Sent(self._client.publish(topic, payload, qos, retain, extra), self.over, self._codes)
+        with self._using:
+            if self._freed:
+                return Settled(Delivery.FAILED)
+            return Sent(self._client.publish(topic, payload, qos, retain, extra), self.over, self._codes)
 
     def subscribe(self, filters: Filters) -> None:
-        if not filters:
-            return
-        _, mid = self._client.subscribe(list(filters))
+        with self._using:
+            if not filters or self._freed:
+                return
+            _, mid = self._client.subscribe(list(filters))
         if mid is not None:
             self._asked[mid] = tuple(name for name, _ in filters)
             self._compare(mid)
 
     def unsubscribe(self, names: tuple[str, ...]) -> None:
-        if names:
-            self._client.unsubscribe(list(names))
+        with self._using:
+            if names and not self._freed:
+                self._client.unsubscribe(list(names))
 
     def close(self, timeout_s: float) -> None:
         """Say goodbye: the broker then keeps the will to itself."""
-        self._client.disconnect()
+        with self._using:
+            if not self._freed:
+                self._client.disconnect()
         self.over.wait(timeout_s)
 
     def forget(self) -> None:
-        """Free what the session holds; not from paho's thread."""
-        self._client.disconnect()
-        self._client.forget()
+        """Free what the session holds; not from paho's thread. Others may still hold it: what they publish fails."""
+        self.close(0.0)
+        self._client.loop_stop()
+        with self._using:
+            self._freed = True
+            self._client.free()
 
     def ended(self) -> ConnectFault:
         """Why it is over, with the cause that says how long to wait."""

@@ -85,10 +85,10 @@ def delivered(link: MqttLink, topic: str, payload: bytes, retain: bool = False) 
 
 
 def test_birth_and_farewell_are_retained(broker: Broker) -> None:
+    reader = Reader(broker.port)
     link = linked(broker.url)
     link.start()
     online(link)
-    reader = Reader(broker.port)
     wait_until(lambda: reader.of("availability"), "the birth")
     link.stop()
     wait_until(lambda: len(reader.of("availability")) >= 2, "the farewell")

@@ -377,3 +377,39 @@ def test_a_packet_as_large_as_allowed_is_read(mosquitto: Mosquitto) -> None:
     assert "at most" in link.report().last_error
     sender.close()
     link.stop()
+
+
+def test_publishing_while_the_session_goes_never_fails_but_in_its_receipt() -> None:
+    """Other threads may hold a session that the link frees at that moment."""
+
+    def answer(end: socket.socket, connect: bytes) -> None:
+        end.sendall(b"\x20\x02\x00\x00")
+        time.sleep(0.003)
+
+    faults: list[BaseException | None] = []
+    with served(answer) as port:
+        link = linked(f"mqtt://127.0.0.1:{port}", chance=lambda: 0.0, dialect=Dialect.V311)
+        over = threading.Event()
+
+        def publish() -> None:
+            fault: BaseException | None = RuntimeError("it ended")
+            try:
+                while not over.is_set():
+                    assert link.publish("a/b", b"x").delivery() in tuple(Delivery)
+                    session = link._session
+                    if session is not None:
+                        session.subscribe((("a", 0),))
+                        session.unsubscribe(("a",))
+                fault = None
+            finally:
+                faults.append(fault)
+
+        threads = [threading.Thread(target=publish) for _ in range(3)]
+        for thread in (link, *threads):
+            thread.start()
+        wait_until(lambda: link._failures >= 40, "forty connections")
+        over.set()
+        for thread in threads:
+            thread.join()
+        link.stop()
+    assert faults == [None, None, None]
