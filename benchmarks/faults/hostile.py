@@ -25,6 +25,7 @@ from edge_runtime.fleet.commands import Command, CommandGate
 from edge_runtime.fleet.floors import CommandFloors
 from edge_runtime.fleet.journal import CommandJournal
 from edge_runtime.fleet.rate_limit import OPEN, Limits
+from edge_runtime.lifecycle.files import Files
 from edge_runtime.lifecycle.floors import Floors
 from edge_runtime.lifecycle.trust.envelope import EnvelopeVerifier
 from edge_runtime.telemetry.builders import Stamp
@@ -60,7 +61,14 @@ class Nobody:
 class Target:
     """A device's commands as they are composed, with every verb of consequence; nothing behind them but a list."""
 
-    def __init__(self, state: Path, mint: Mint, limits: Limits, publisher: Publisher | None = None) -> None:
+    def __init__(
+        self,
+        state: Path,
+        mint: Mint,
+        limits: Limits,
+        publisher: Publisher | None = None,
+        files: Files | None = None,
+    ) -> None:
         self.done: list[str] = []
         self.now = mint.now
         self.clock_s = 0.0
@@ -69,8 +77,8 @@ class Target:
             TOPICS,
             frozenset(VERBS),
             EnvelopeVerifier(lambda: mint.keys),
-            CommandFloors(Floors(state)),
-            CommandJournal(state / "commands.json"),
+            CommandFloors(Floors(state, files)),
+            CommandJournal(state / "commands.json", files),
         )
         handlers = dict.fromkeys(VERBS, self._carry_out)
         self.queue = CommandQueue(
@@ -110,6 +118,7 @@ def campaign(quick: bool) -> Iterable[Row]:
     yield one_by_one(count)
     yield as_a_flood(count)
     yield memory(count)
+    yield damage(25 if quick else 1)
     from benchmarks.faults.hostile_brokers import through_brokers
 
     yield from through_brokers(count // 5)
@@ -173,6 +182,39 @@ def memory(count: int) -> Row:
         tracemalloc.stop()
     held = count if grown <= SLACK_BYTES else 0
     return Row(21, "hostile commands: memory after them", count, held, f"{grown:+,} bytes")
+
+
+def damage(stride: int) -> Row:
+    """One file of what is kept is damaged, the device starts again, and what it carried out comes once more."""
+    points, held, first = 0, 0, ""
+    with scene(OPEN) as (mint, _, state):
+        whole = _bytes_of(state)
+        for name, raw in whole.items():
+            for spoilt in _damaged(raw, stride):
+                for path, content in whole.items():
+                    Path(path).write_bytes(content)
+                Path(name).write_bytes(spoilt)
+                again = Target(state, mint, OPEN)
+                for message in mint.seen:
+                    again.queue.arrived(message)
+                    again.queue.drain()
+                points += 1
+                held += not again.done
+                if again.done and not first:
+                    first = f"{Path(name).name}: {len(again.done)} carried out again"
+    return Row(
+        22, "a command journal or floor damaged, and all commands sent again", points, held, first or "none again"
+    )
+
+
+def _damaged(raw: bytes, stride: int) -> Iterator[bytes]:
+    """Every byte changed, every length cut, all of it zeros, nothing at all."""
+    yield b""
+    yield bytes(len(raw))
+    for place in range(0, len(raw), stride):
+        yield raw[:place] + bytes([raw[place] ^ 1]) + raw[place + 1 :]
+    for length in range(0, len(raw), 8 * stride):
+        yield raw[:length]
 
 
 def _pour(messages: list[Hostile], target: Target, count: int) -> None:

@@ -14,12 +14,14 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from lifecycle.disks import FaultyFiles, Killed
 
 from benchmarks.faults import hostile, hostile_brokers
-from benchmarks.faults.hostile_mint import KINDS, TOPICS, Mint
+from benchmarks.faults.hostile_mint import KINDS, NOW, TOPICS, Mint
 from edge_runtime.fleet.rate_limit import OPEN, Limits
 from edge_runtime.fleet.session import Incoming
 from edge_runtime.fleet.valve import BRAKE_S, CALM_S, FIRST_S, GRACE, HEARING, LONGEST_S, Valve
+from edge_runtime.lifecycle.floors import Floors
 from edge_runtime.lifecycle.trust.envelope import COMMAND
 
 
@@ -27,6 +29,91 @@ from edge_runtime.lifecycle.trust.envelope import COMMAND
 def test_a_slice_of_the_campaign(part: Callable[[int], hostile.Row]) -> None:
     row = part(700)
     assert row.held == row.points, row.note
+
+
+def test_fault_22_a_damaged_journal_or_floor_opens_no_replay() -> None:
+    row = hostile.damage(60)
+    assert row.points > 60 and row.held == row.points, row.note
+
+
+@pytest.mark.parametrize("fault", ["kill", "kill_half", "kill_after"])
+def test_killed_at_every_step_of_taking_a_command_it_is_carried_out_once_at_most(tmp_path: Path, fault: str) -> None:
+    """Journal before floor before action: after a kill it is interrupted, or as if it had never come."""
+    outcomes = set()
+    for nth in range(1, 40):
+        state = tmp_path / str(nth)
+        mint = Mint(state / "keys", 7)
+        before = hostile.Target(state / "state", mint, OPEN)
+        before.queue.arrived(mint.honest())
+        before.queue.drain()
+        message = mint.honest()
+        first = hostile.Target(state / "state", mint, OPEN, files=FaultyFiles(nth, fault))
+        try:
+            first.queue.arrived(message)
+            first.queue.drain()
+        except Killed:
+            pass
+        else:
+            break
+        again = hostile.Target(state / "state", mint, OPEN)
+        again.queue.arrived(message)
+        again.queue.drain()
+        assert len(first.done) + len(again.done) <= 1
+        outcomes.add((len(first.done), len(again.done)))
+        again.queue.arrived(mint.honest())
+        again.queue.drain()
+        assert again.done, "it serves on"
+    assert nth > 8 and (0, 1) in outcomes and (0, 0) in outcomes and (1, 0) in outcomes
+
+
+@pytest.mark.parametrize(
+    ("clock", "reasons"),
+    [
+        ("at boot it is 1970", {"from_the_future"}),
+        ("a year back", {"from_the_future"}),
+        ("five years forward", {"expired"}),
+        ("an hour forward, and the command lives for longer", set()),
+    ],
+)
+def test_a_device_whose_clock_is_wrong(tmp_path: Path, clock: str, reasons: set[str]) -> None:
+    """It refuses rather than to believe what it can not judge, says what its clock says, and takes commands again as
+    soon as the clock is right."""
+    mint = Mint(tmp_path / "keys", 8)
+    target = hostile.Target(tmp_path / "state", mint, OPEN)
+    year_s = 365 * 86_400.0
+    target.now = {"at": 0.0, "a": NOW - year_s, "five": NOW + 5 * year_s, "an": NOW + 3600}[clock.split()[0]]
+    command = mint.command(expires_at=NOW + 7200)
+    target.queue.arrived(mint.signed(command))
+    target.queue.drain()
+    assert set(target.queue.counts().refused) == reasons
+    target.now = NOW
+    target.queue.arrived(mint.signed(command))
+    target.queue.drain()
+    assert target.done == [command["id"]]
+
+
+def test_an_expired_command_stays_expired_when_the_clock_is_set_back(tmp_path: Path) -> None:
+    """The time floor is what the update metadata vouched for; the clock may say what it likes."""
+    mint = Mint(tmp_path / "keys", 9)
+    Floors(tmp_path / "state").raise_time(NOW + 7200)
+    target = hostile.Target(tmp_path / "state", mint, OPEN)
+    target.queue.arrived(mint.signed(mint.command(expires_at=NOW + 3600)))
+    target.queue.drain()
+    assert target.queue.counts().refused == {"expired": 1}
+
+
+def test_two_operators_with_clocks_apart_do_not_lock_each_other_out(tmp_path: Path) -> None:
+    """One floor for all would: who is ahead by four minutes would be the only one to be heard for four minutes."""
+    mint = Mint(tmp_path / "keys", 10)
+    target = hostile.Target(tmp_path / "state", mint, OPEN)
+    ahead = mint.command(seq=int((NOW + 240) * 1000))
+    behind = mint.command(seq=int((NOW - 240) * 1000))
+    for key, command in ((mint.operator, ahead), (mint.reader, behind)):
+        target.queue.arrived(mint.signed(command, key))
+        target.queue.drain()
+    assert target.done == [ahead["id"], behind["id"]]
+    target.queue.arrived(mint.signed(mint.command(seq=int(NOW * 1000)), mint.operator))
+    assert target.queue.counts().refused == {"replayed": 1}
 
 
 @pytest.mark.parametrize("kind", KINDS)
