@@ -97,6 +97,7 @@ def run(share: Share) -> None:
 
 
 def figures_of(swarm: Swarm, devices: list[VirtualDevice]) -> Figures:
+    """Of this process, now."""
     return Figures(
         len(devices),
         sum(device.link.connected for device in devices),

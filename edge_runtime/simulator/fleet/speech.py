@@ -39,6 +39,7 @@ class Shelf:
 
 
 def info(stamp: Stamp, at: float, plan: FleetPlan, started_at: float) -> m.Info:
+    """A device with one camera."""
     message = builders.info(stamp, at, {}, {}, started_at, "signed" if plan.command_keys else "unsigned")
     cameras = {CAMERA: m.CameraInfo(plan.slots, *SIZE, INTERVAL_S)}
     return msgspec.structs.replace(message, machine="virtual", cameras=cameras)
@@ -65,6 +66,7 @@ def figures(models: VirtualModels, chances: random.Random, slots: int, interval_
 def telemetry(
     stamp: Stamp, at: float, seq: int, interval_s: float, measured: m.CameraFigures, models: VirtualModels
 ) -> m.TelemetryMessage:
+    """One interval, already measured."""
     return m.TelemetryMessage(
         **stamp.head(at),
         seq=seq,
@@ -87,12 +89,14 @@ def status(
     counts: SpoolCounts,
     state: str = "ok",
 ) -> m.Status:
+    """How the device is, with the figures of the newest interval."""
     health = Health(state, (), models.running, {CAMERA: CameraHealth("ok", "", at)}, _model_health(models, at))
     known = {CAMERA: measured} if measured is not None else {}
     return builders.status(stamp, at, seq, health, uptime_s, counts, known)
 
 
 def shelf(stamp: Stamp, at: float, seq: int, slots: Shelf, models: VirtualModels) -> m.Shelf:
+    """Every slot of the one camera."""
     lines = tuple(
         m.SlotLine(f"s{n:02d}", f"sku-{n:02d}", state, 0.97, round(since))
         for n, (state, since) in enumerate(zip(slots.states, slots.since, strict=True))
