@@ -14,7 +14,9 @@ from pathlib import Path
 import pytest
 from fleet.brokers import Mosquitto, Reader, wait_until
 
+from edge_runtime.errors import Unavailable
 from edge_runtime.fleet.link import MqttLink
+from edge_runtime.fleet.local_broker import LocalBroker, find_nats_server
 from edge_runtime.fleet.receipts import PROOF_S
 from edge_runtime.fleet.settings import Dialect, MqttSettings, Proof
 from edge_runtime.records import Event
@@ -45,6 +47,12 @@ def clock() -> float:
     return time.monotonic() * FASTER
 
 
+def event(number: int) -> bytes:
+    """As the device says it."""
+    happened = Event(f"e{number}", "slot", "cam", 1_700_000_000.0, "a", "stocked", "empty", 0.9)
+    return builders.bounded_event(builders.event(STAMP, number + 1, happened))
+
+
 class Scene:
     """A device at a broker whose access list can be changed while it runs."""
 
@@ -63,9 +71,7 @@ class Scene:
     def tell(self, count: int = EVENTS) -> None:
         """Numbered events, a status, and figures."""
         for n in range(count):
-            happened = Event(f"e{n}", "slot", "cam", 1_700_000_000.0, "a", "stocked", "empty", 0.9)
-            payload = builders.bounded_event(builders.event(STAMP, n + 1, happened))
-            self.uplink.offer(Entry(f"e{n}", Grade.EVENT, SLOT, payload))
+            self.uplink.offer(Entry(f"e{n}", Grade.EVENT, SLOT, event(n)))
         status = builders.status(STAMP, 1.0, 1, Health("ok"), 1.0, SpoolCounts())
         self.uplink.retain(TOPICS.status, encode(status))
 
@@ -181,3 +187,40 @@ def test_at_the_broker_s_word_only_what_mqtt_5_says_is_known(make: Make, dialect
         scene.mend()
     wait_until(lambda: scene.uplink.counts().acknowledged == EVENTS, "acknowledged")
     assert len(scene.arrived()) == (EVENTS if dialect == "5" else 0)
+
+
+class EchoForbidden(LocalBroker):
+    """nats-server, which says so (SUBACK 0x80) where a subscription is not allowed."""
+
+    def _config(self) -> str:
+        denied = f'subscribe: {{ deny: ["{TOPICS.base.replace("/", ".")}.event.*"] }}'
+        user = f"authorization {{ users: [ {{ user: box, password: right, permissions: {{ {denied} }} }} ] }}\n"
+        return super()._config() + user
+
+
+@pytest.mark.parametrize("proof", [Proof.ECHO, Proof.BROKER])
+def test_a_subscription_that_the_broker_refuses_is_told_and_the_way_out_works(tmp_path: Path, proof: Proof) -> None:
+    try:
+        find_nats_server()
+    except Unavailable as fault:
+        pytest.skip(str(fault))
+    password = tmp_path / "password"
+    password.write_text("right")
+    with EchoForbidden(tmp_path / "nats") as broker:
+        settings = MqttSettings(broker.url, "box", user="box", password_file=password, proof=proof)
+        link = MqttLink(settings, STAMP, clock=clock)
+        uplink = Uplink(link, SqliteSpool(tmp_path / "spool.db", clock=clock), clock=clock)
+        link.start()
+        uplink.start()
+        for n in range(3):
+            uplink.offer(Entry(f"e{n}", Grade.EVENT, SLOT, event(n)))
+        if proof is Proof.ECHO:
+            wait_until(lambda: link.problems, "the refused subscription")
+            assert "does not let this device subscribe" in link.problem and 'receipts = "broker"' in link.problem
+            wait_until(lambda: uplink.counts().sent >= 4, "it goes on trying")
+            assert uplink.counts().acknowledged == 0
+        else:
+            wait_until(lambda: uplink.counts().acknowledged == 3, "the way out works")
+            assert link.problems == ()
+        uplink.stop()
+        link.stop()
