@@ -20,18 +20,22 @@ _GOOD_STOPS, _EXIT_KILLS = 0x1, 0x100000
 _CALL_STOP = signal.SIGTRAP | 0x80
 _RESULT, _FLAGS, _NUMBER = 10 * 8, 12 * 8, 15 * 8
 """Offsets of rax, rdx and orig_rax in the traced process's user area (sys/user.h, x86-64)."""
+_ARGUMENTS = (14 * 8, 13 * 8, 12 * 8, 7 * 8)
+"""The same of rdi, rsi, rdx and r10."""
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.ptrace.argtypes = (ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p)
 _libc.ptrace.restype = ctypes.c_long
 
 _CALLS = {
-    0: "read", 1: "write", 3: "close", 4: "stat", 5: "fstat", 6: "lstat", 8: "lseek", 73: "flock", 74: "fsync",
-    77: "ftruncate", 82: "rename", 83: "mkdir", 87: "unlink", 217: "getdents64", 257: "open", 262: "newfstatat",
+    0: "read", 1: "write", 3: "close", 4: "stat", 5: "fstat", 6: "lstat", 8: "lseek", 17: "pread64", 18: "pwrite64",
+    21: "access", 72: "fcntl", 73: "flock", 74: "fsync", 75: "fdatasync", 77: "ftruncate", 82: "rename", 83: "mkdir", 87: "unlink", 217: "getdents64", 257: "open", 262: "newfstatat",
 }  # fmt: skip
 _OPENAT = 257
 CHANGES = frozenset({"open to write", "write", "fsync", "ftruncate", "rename", "mkdir", "unlink", "flock"})
+SPOOL_CHANGES = CHANGES | {"pwrite64", "fdatasync"}
+SPOOL_LOOKS = frozenset({"pread64", "access", "fcntl"})
 LOOKS = frozenset({"open", "read", "close", "stat", "fstat", "lstat", "lseek", "getdents64", "newfstatat"})
-"""Names of the calls that reach the disk; all others are told by number."""
+"""Names of the calls that reach the disk; all others are told by number. A spool makes some that a store does not."""
 CAN_FAIL_CALLS = platform.machine() == "x86_64"
 
 
@@ -47,11 +51,20 @@ class Ending:
     """Whether it lived to the call where the fault was to come."""
 
 
-def traced(action: Callable[[], int], kill_at: int = -1, fail: Callable[[int, str], int] | None = None) -> Ending:
+Watch = Callable[[int, str, tuple[int, ...], int], None]
+"""(process, name of the call, its first four arguments, its result)."""
+
+
+def traced(
+    action: Callable[[], int],
+    kill_at: int = -1,
+    fail: Callable[[int, str], int] | None = None,
+    watch: Watch | None = None,
+) -> Ending:
     """Run `action` in a forked process; its return value is the exit code.
 
     `kill_at`: SIGKILL on entry of this call (from 0). `fail(place, name)` is asked for every call and answers the
-    errno to fail it with, or 0.
+    errno to fail it with, or 0. `watch` is told of every call when it has returned.
     """
     child = os.fork()
     if child == 0:
@@ -80,7 +93,16 @@ def traced(action: Callable[[], int], kill_at: int = -1, fail: Callable[[int, st
                     _ptrace(_SET_USER, child, _NUMBER, -1)
         elif forced:
             _ptrace(_SET_USER, child, _RESULT, -forced)
+        else:
+            _tell(watch, child, calls[-1])
         entering = not entering
+
+
+def _tell(watch: Watch | None, child: int, name: str) -> None:
+    if watch is None:
+        return
+    arguments = tuple(_ptrace(_GET_USER, child, place, 0) for place in _ARGUMENTS)
+    watch(child, name, arguments, _ptrace(_GET_USER, child, _RESULT, 0))
 
 
 def _name_of_call(child: int) -> str:

@@ -25,10 +25,8 @@ SALVAGED = "salvaged"
 
 def begin_afresh(path: Path, why: str) -> None:
     """Put a sound file in the place of the damaged one. Raises sqlite3.DatabaseError or OSError; call it again then."""
-    found = _read(path)
-    half = path.with_name(f"{path.name}.half")
-    for tail in ("", *JOURNALS):
-        half.with_name(half.name + tail).unlink(missing_ok=True)
+    found = salvage(path) if path.is_file() else Salvaged()
+    half = _half(path)
     db, _ = open_spool(half)
     try:
         _fill(db, found)
@@ -51,6 +49,15 @@ def finish(path: Path) -> None:
     set_aside(path)
     ready.replace(path)
     sync_folder(path.parent)
+    _half(path)
+
+
+def _half(path: Path) -> Path:
+    """Where the new file is made: nothing is there now."""
+    half = path.with_name(f"{path.name}.half")
+    for tail in ("", *JOURNALS):
+        half.with_name(half.name + tail).unlink(missing_ok=True)
+    return half
 
 
 def sync_folder(folder: Path) -> None:
@@ -66,14 +73,6 @@ def _ready(path: Path) -> Path:
     return path.with_name(f"{path.name}.new")
 
 
-def _read(path: Path) -> Salvaged:
-    try:
-        return salvage(path)
-    except OSError as fault:
-        log.warning("nothing can be read of the damaged spool %s: %s", path, fault.strerror)
-        return Salvaged()
-
-
 def _fill(db: sqlite3.Connection, found: Salvaged) -> None:
     """Rows keep their keys and, where the file still knows how long it has lived, their ages."""
     ages = "lived_s" in found.figures
@@ -87,3 +86,6 @@ def _fill(db: sqlite3.Connection, found: Salvaged) -> None:
     sealed = [(name, value, figure_seal(name, value)) for name, value in figures.items()]
     db.executemany("INSERT INTO figure VALUES(?,?,?)", sealed)
     db.execute("COMMIT")
+    busy, _, _ = db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()  # closing would not tell that it failed
+    if busy:
+        raise sqlite3.OperationalError("the new spool could not be written whole")

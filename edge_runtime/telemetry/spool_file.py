@@ -10,6 +10,8 @@ from edge_runtime.telemetry.spool import Entry, Grade
 from edge_runtime.telemetry.spool_rows import Row, Tally, figure_seal, tally_of
 
 VERSION = 2
+BUSY_S = 2.0
+"""How long another process that looks into the file is waited for."""
 PAGE_BYTES = 4_096
 TABLES = {
     "held": "CREATE TABLE held(key INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, topic TEXT NOT NULL, "
@@ -29,13 +31,18 @@ def is_damage(fault: sqlite3.Error) -> bool:
     return isinstance(fault, Damaged) or (getattr(fault, "sqlite_errorcode", None) or 0) & 0xFF in _DAMAGED
 
 
+def is_io_error(fault: sqlite3.Error) -> bool:
+    """True if the disk answered a read or a write with an error."""
+    return (getattr(fault, "sqlite_errorcode", None) or 0) & 0xFF == sqlite3.SQLITE_IOERR
+
+
 def open_spool(path: Path) -> tuple[sqlite3.Connection, Tally]:
     """The file, made if there is none. Raises sqlite3.DatabaseError (see `is_damage`) or OSError."""
     _make_folder(path.parent)
     for name in (path, *(path.with_name(path.name + tail) for tail in JOURNALS)):
         if name.exists() and not name.is_file():
             raise Damaged(f"{name.name} is not a file")
-    db = sqlite3.connect(path, timeout=2.0, isolation_level=None, check_same_thread=False)
+    db = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
     try:
         db.text_factory = _text
         db.execute(f"PRAGMA page_size={PAGE_BYTES}")

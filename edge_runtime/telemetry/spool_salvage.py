@@ -9,6 +9,7 @@ once more under its id.
 
 from __future__ import annotations
 
+import os
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -39,9 +40,9 @@ class Salvaged:
 
 
 def salvage(path: Path) -> Salvaged:
-    """All that is whole in the file and in its journal. Raises OSError."""
+    """All that is whole in the file and in its journal. Raises OSError if one of them can not be opened."""
     pages = _pages_of(path)
-    pages |= _frames_of(path.with_name(path.name + "-wal"))
+    pages |= _frames_of(_journal(path))
     found = Salvaged()
     for number, page in pages.items():
         for values in _records(page, 100 if number == 1 else 0, pages):
@@ -54,14 +55,26 @@ def salvage(path: Path) -> Salvaged:
     return found
 
 
+def partly_unreadable(path: Path) -> bool:
+    """Whether the disk gives back some pages of the file or its journal and, asked twice, not others. Raises OSError.
+
+    A disk that gives back nothing is no reason to begin a file afresh: it may be away for a moment.
+    """
+    pages = [page for file in (path, _journal(path)) for page in _pages(file)]
+    return any(pages) and None in pages
+
+
+def _journal(path: Path) -> Path:
+    return path.with_name(f"{path.name}-wal")
+
+
 def _pages_of(path: Path) -> dict[int, bytes]:
-    raw = _read(path)
-    return {at // PAGE_BYTES + 1: raw[at : at + PAGE_BYTES] for at in range(0, len(raw), PAGE_BYTES)}
+    return {number: page for number, page in enumerate(_pages(path), start=1) if page is not None}
 
 
 def _frames_of(journal: Path) -> dict[int, bytes]:
     """The newest frame of each page. Those of the journal's present round are told by its salt, which each repeats."""
-    raw = _read(journal)
+    raw = b"".join(page if page is not None else bytes(PAGE_BYTES) for page in _pages(journal))
     size = _FRAME_HEAD + PAGE_BYTES
     pages: dict[int, bytes] = {}
     for at in range(_WAL_HEAD, len(raw) - size + 1, size):
@@ -71,11 +84,23 @@ def _frames_of(journal: Path) -> dict[int, bytes]:
     return pages
 
 
-def _read(path: Path) -> bytes:
+def _pages(path: Path) -> Iterator[bytes | None]:
+    """None for a page that the disk does not give back. Raises OSError if the file can not be opened."""
     if not path.is_file():
-        return b""
-    with path.open("rb") as file:
-        return file.read(MAX_READ_BYTES)
+        return
+    with path.open("rb", buffering=0) as file:
+        size = min(os.fstat(file.fileno()).st_size, MAX_READ_BYTES)
+        for at in range(0, size, PAGE_BYTES):
+            yield _page(file.fileno(), at)
+
+
+def _page(descriptor: int, at: int) -> bytes | None:
+    for _ in "12":
+        try:
+            return os.pread(descriptor, PAGE_BYTES, at)
+        except OSError:
+            continue
+    return None
 
 
 def _records(page: bytes, start: int, pages: dict[int, bytes]) -> Iterator[tuple[Value, ...]]:

@@ -27,8 +27,9 @@ from edge_runtime.telemetry.spool import (
     reason_of,
 )
 from edge_runtime.telemetry.spool_afresh import SALVAGED, begin_afresh, finish
-from edge_runtime.telemetry.spool_file import is_damage, open_spool
+from edge_runtime.telemetry.spool_file import is_damage, is_io_error, open_spool
 from edge_runtime.telemetry.spool_rows import Rows
+from edge_runtime.telemetry.spool_salvage import partly_unreadable
 
 T = TypeVar("T")
 
@@ -184,7 +185,7 @@ class SqliteSpool:
             try:
                 self._db, tally = open_spool(self._path)
             except sqlite3.DatabaseError as fault:
-                if not is_damage(fault):
+                if not (is_damage(fault) or (is_io_error(fault) and partly_unreadable(self._path))):
                     raise
                 begin_afresh(self._path, str(fault))
                 self._db, tally = open_spool(self._path)
