@@ -156,6 +156,12 @@ class Convergence:
         return Account(progress.seq, progress.state, reason, clipped(detail))
 
     @property
+    def names_model(self) -> bool:
+        """Whether the wish is for a model: then the device does not look for others by itself."""
+        desired, _ = self._wish.now()
+        return desired is not None and desired.model is not None
+
+    @property
     def trouble(self) -> str:
         """What a person should know: a disk that does not keep the wish."""
         return self._wish.problem

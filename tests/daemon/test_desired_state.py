@@ -312,3 +312,24 @@ def test_a_wish_that_could_not_be_trusted_is_judged_again_when_keys_have_come(si
     assert site.convergence.account().reason == "untrusted" and site.convergence.strangers == 1
     keys.append(CommandKeys((key.public_entry(),)))
     site.ends("converged")
+
+
+def test_a_device_that_is_told_its_model_does_not_look_for_others_by_itself(site: Site) -> None:
+    looks: list[int] = []
+
+    class Looking:
+        trouble = ""
+
+        def attend(self) -> None:
+            looks.append(1)
+
+    site.daemon.parts.updates = Looking()  # type: ignore[assignment]
+    site.turn()
+    assert looks
+    site.say(10, "1.1.0")
+    looks.clear()
+    site.ends("converged")
+    assert not looks
+    site.say(20, log__level="debug")
+    site.turn()
+    assert looks, "a wish that names no model leaves that to the device"
