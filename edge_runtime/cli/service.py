@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,8 +13,17 @@ from edge_runtime.errors import EXIT_OK, EXIT_PROBLEM, Unavailable, Usage
 
 if TYPE_CHECKING:
     from edge_runtime.cli.output import Verbs
-    from edge_runtime.daemon.health import CameraLine, CandidateLine, ModelLine, StatusRecord
+    from edge_runtime.daemon.status_file import (
+        AfarLine,
+        BrokerLine,
+        CameraLine,
+        CandidateLine,
+        ModelLine,
+        StatusRecord,
+    )
 
+SHORT_DAYS = 60
+"""A certificate that ends sooner is told."""
 STALE_S = 60.0
 """The daemon writes every ten seconds; one that has not for this long does not run, or hangs."""
 
@@ -71,7 +81,7 @@ def _status(args: argparse.Namespace) -> int:
     import msgspec
 
     from edge_runtime.config import read_config
-    from edge_runtime.daemon.health import read_status
+    from edge_runtime.daemon.status_file import read_status
 
     folder = args.state or read_config(config_path(args.config)).storage.state_dir
     record = read_status(folder)
@@ -116,12 +126,36 @@ def _say(record: StatusRecord, age_s: float) -> None:
             say(
                 f"        the models differ on {', '.join(record.candidate.ask[:4])}: somebody's feedback there decides"
             )
-    waits = f", {broker.spool.events} events wait" if broker.spool and broker.spool.events else ""
-    say(f"broker  {broker.state}{waits}{f': {broker.problem}' if broker.problem else ''}")
+    say(f"broker  {_broker(broker)}")
+    if record.afar is not None:
+        for line in _afar(record.afar):
+            say(line)
     if record.view:
         say(f"view    {record.view}")
     for camera in record.cameras:
         _say_camera(camera)
+
+
+def _broker(line: BrokerLine) -> str:
+    """State, where and how, what waits, what is wrong."""
+    where = f", {line.address} (MQTT {line.protocol})" if line.protocol else ""
+    waits = f", {line.spool.events} events wait" if line.spool and line.spool.events else ""
+    doubt = (
+        f", {line.unconfirmed} of them taken by the broker and not proven ({line.receipts})" if line.unconfirmed else ""
+    )
+    days = line.certificate_days
+    ends = f", the certificate ends in {days:.0f} days" if days is not None and days < SHORT_DAYS else ""
+    return f"{line.state}{where}{waits}{doubt}{ends}{f': {line.problem}' if line.problem else ''}"
+
+
+def _afar(line: AfarLine) -> Iterator[str]:
+    yield f"afar    commands {line.commands}, pictures {line.snapshots}"
+    if line.settings:
+        trial = f" (on trial, {line.on_trial})" if line.on_trial else ""
+        yield f"        set: {', '.join(f'{key} = {value}' for key, value in line.settings.items())}{trial}"
+    if line.desired is not None:
+        said = "; ".join(text for text in (line.desired.reason, line.desired.detail) if text)
+        yield f"        desired {line.desired.seq}: {line.desired.state}{f' ({said})' if said else ''}"
 
 
 def _model(model: ModelLine) -> str:

@@ -17,7 +17,6 @@ from edge_runtime.daemon.convergence import Convergence
 from edge_runtime.daemon.deck import ModelDeck
 from edge_runtime.daemon.errand import Errand, place_of
 from edge_runtime.daemon.errand_runner import ErrandRunner
-from edge_runtime.daemon.health import remembered_slots
 from edge_runtime.daemon.memory import restore_drift
 from edge_runtime.daemon.meters import Meters
 from edge_runtime.daemon.models import LoadedModel, build_parts, thresholds_of
@@ -27,6 +26,7 @@ from edge_runtime.daemon.overlay import Overlay
 from edge_runtime.daemon.roster import Roster
 from edge_runtime.daemon.sentry import Sentry
 from edge_runtime.daemon.station import Station, StationParts
+from edge_runtime.daemon.status_file import remembered_slots
 from edge_runtime.daemon.terms import Terms, read_terms
 from edge_runtime.daemon.updates import AutoUpdate
 from edge_runtime.daemon.voice import BrokerVoice, SilentVoice, Voice

@@ -83,7 +83,9 @@ def build_line(config: DeviceConfig, mqtt: MqttConfig) -> Line:
         desk = Desk(lambda desk: _build_queue(stamp, link, desk, state_dir, ring), state_dir)
         line.events = desk.events
         if ring is not None:
-            line.keys = KeyWatch(ring, lambda: desk.queue.counts().strangers)
+            line.keys = KeyWatch(
+                ring, lambda: desk.queue.counts().strangers + (line.convergence.strangers if line.convergence else 0)
+            )
         link.on_connect(desk.queue.connected)
         line.clerk, filters = desk, (*topics.command_filters, topics.desired)
         commands = tuple(name[:-1] for name in topics.command_filters)
@@ -92,6 +94,7 @@ def build_line(config: DeviceConfig, mqtt: MqttConfig) -> Line:
         filters = (*filters, BIRTH_TOPIC)
     line.mailbox.valve = Valve(link.hush, filters)
     link.listen(filters, line.mailbox.arrived, qos=0)
+    link.tidy(f"{topics.base}/shelf/", {topics.shelf(camera.name) for camera in config.cameras})
     return line
 
 

@@ -11,6 +11,7 @@ import msgspec
 
 from edge_runtime.config import DeviceConfig, shown_url
 from edge_runtime.daemon import health as account
+from edge_runtime.daemon import status_file as file
 from edge_runtime.daemon.candidacy import Candidacy
 from edge_runtime.daemon.deck import ModelDeck
 from edge_runtime.daemon.memory import save_drift
@@ -41,9 +42,11 @@ class Bulletin:
         notifier: Notifier,
         view_url: str,
         troubles: Callable[[], tuple[str, ...]],
+        afar: Callable[[], file.AfarLine | None],
         clock: Callable[[], float],
     ) -> None:
-        """`troubles`: what the daemon itself knows to be wrong; empty texts are passed over."""
+        """`troubles`: what the daemon itself knows to be wrong; empty texts are passed over. `afar`: what may be done
+        from afar, and what was."""
         self._config = config
         self._state_dir = config.storage.state_dir
         self._roster = roster
@@ -53,6 +56,7 @@ class Bulletin:
         self._notifier = notifier
         self._view_url = view_url
         self._troubles = troubles
+        self._afar = afar
         self._clock = clock
         self._began_s = self._memory_s = clock()
         self._started_at = time.time()
@@ -60,7 +64,7 @@ class Bulletin:
         self._health = Health("starting")
         self._disk_trouble = ""
         self._told_slots: list[tuple[State, ...]] = []
-        self._last: account.StatusRecord | None = None
+        self._last: file.StatusRecord | None = None
 
     def health(self) -> Health:
         """How the device is now."""
@@ -118,9 +122,9 @@ class Bulletin:
         if self._last is not None:
             self._write(msgspec.structs.replace(self._last, broker=self._voice.broker()))
 
-    def _record(self, state: str = "") -> account.StatusRecord:
+    def _record(self, state: str = "") -> file.StatusRecord:
         broken = [
-            account.CameraLine(name, shown_url(self._roster.config(name).source), "broken", fault)
+            file.CameraLine(name, shown_url(self._roster.config(name).source), "broken", fault)
             for name, fault in self._roster.broken.items()
         ]
         return account.status_record(
@@ -133,11 +137,12 @@ class Bulletin:
             (*(account.camera_line(station) for station in self._roster.stations.values()), *broken),
             model_line(self._deck, self._candidacy),
             candidate_line(self._candidacy),
+            self._afar(),
         )
 
-    def _write(self, record: account.StatusRecord) -> None:
+    def _write(self, record: file.StatusRecord) -> None:
         try:
-            account.write_status(self._state_dir, record)
+            file.write_status(self._state_dir, record)
             self._disk_trouble = ""
         except OSError as fault:
             self._disk_trouble = f"storage: {self._state_dir} can not be written: {fault.strerror}"

@@ -93,8 +93,9 @@ def build_daemon(
     from edge_runtime.config import read_config, read_environment
     from edge_runtime.daemon import assembly
     from edge_runtime.daemon.errand import place_of
+    from edge_runtime.daemon.parts import DaemonParts
     from edge_runtime.daemon.roster import Roster
-    from edge_runtime.daemon.run import Daemon, DaemonParts
+    from edge_runtime.daemon.run import Daemon
 
     found, written = environment or read_environment(), config
     overlay = assembly.open_overlay(config, before)

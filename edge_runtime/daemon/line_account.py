@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from edge_runtime.config import MqttConfig
+from edge_runtime.daemon.convergence import Account
 from edge_runtime.daemon.line import Line
+from edge_runtime.daemon.overlay import Overlay
+from edge_runtime.daemon.status_file import AfarLine, BrokerLine, DesiredLine, SpoolLine
 from edge_runtime.telemetry.builders import clipped
 from edge_runtime.telemetry.messages import Scalar
 
@@ -27,6 +31,37 @@ def line_troubles(line: Line) -> Iterator[str]:
         yield f"broker: {line.mailbox.valve.problem}"
     if line.clerk is not None:
         yield from (f"commands: {problem}" for problem in line.clerk.problems)
+
+
+def broker_line(line: Line) -> BrokerLine:
+    """For the status file."""
+    counts, report = line.uplink.counts(), line.link.report()
+    spool = counts.spool
+    return BrokerLine(
+        str(report.state),
+        line.link.problem,
+        counts.acknowledged,
+        SpoolLine(spool.events, spool.telemetry, spool.bytes, dict(spool.dropped), spool.degraded),
+        counts.events,
+        counts.sent,
+        report.address,
+        report.protocol,
+        report.receipts,
+        report.unconfirmed,
+        None if report.certificate_days is None else round(report.certificate_days, 1),
+        counts.restarts,
+    )
+
+
+def afar_line(mqtt: MqttConfig | None, overlay: Overlay, account: Account | None) -> AfarLine | None:
+    """What may be done from afar, and what was; None without a broker."""
+    if mqtt is None:
+        return None
+    trial = overlay.trial.why if overlay.trial is not None else ""
+    desired = None
+    if account is not None and account.state != "none":
+        desired = DesiredLine(account.seq, account.state, account.reason, account.detail)
+    return AfarLine(mqtt.commands, mqtt.snapshots, dict(overlay.in_force), trial, desired)
 
 
 def line_sections(line: Line) -> dict[str, dict[str, Scalar]]:

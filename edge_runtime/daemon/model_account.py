@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from edge_runtime.daemon.candidacy import Candidacy
 from edge_runtime.daemon.deck import ModelDeck
-from edge_runtime.daemon.health import CandidateLine, ModelLine
+from edge_runtime.daemon.status_file import CandidateLine, ModelLine
 from edge_runtime.lifecycle.guard import TrialWatch
 from edge_runtime.lifecycle.state_file import Candidate, Step
 from edge_runtime.telemetry.builders import ModelHealth, clipped, rounded

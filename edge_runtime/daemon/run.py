@@ -9,28 +9,19 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 
 import cv2
 
 from edge_runtime.config import DeviceConfig
 from edge_runtime.daemon.bulletin import Bulletin
-from edge_runtime.daemon.candidacy import Candidacy
-from edge_runtime.daemon.convergence import Convergence
-from edge_runtime.daemon.deck import ModelDeck
-from edge_runtime.daemon.errand import Place
-from edge_runtime.daemon.errand_runner import ErrandRunner
-from edge_runtime.daemon.meters import Meters
-from edge_runtime.daemon.notify import Notifier
-from edge_runtime.daemon.overlay import Overlay, Ticket
-from edge_runtime.daemon.roster import Roster
+from edge_runtime.daemon.line_account import afar_line
+from edge_runtime.daemon.overlay import Ticket
+from edge_runtime.daemon.parts import DaemonParts, Orders
 from edge_runtime.daemon.settings_trial import SettingsTrial
 from edge_runtime.daemon.station import Station
-from edge_runtime.daemon.updates import AutoUpdate
-from edge_runtime.daemon.voice import Voice
+from edge_runtime.daemon.status_file import AfarLine
 from edge_runtime.errors import BadConfig, EdgeError, ModelFault
 from edge_runtime.records import Event, Outcome
 from edge_runtime.telemetry.builders import Health
@@ -41,50 +32,6 @@ log = logging.getLogger(__name__)
 WAIT_S = 0.05
 PATIENCE_S = 20.0
 """On top of what a camera may be silent: a station that concluded nothing for longer is not fed to the watchdog."""
-
-
-class Orders:
-    """What people and signals want of the loop. Setting one is safe from any thread and any signal handler."""
-
-    def __init__(self) -> None:
-        self.stopping = threading.Event()
-        self.reloading = threading.Event()
-
-    def stop(self) -> None:
-        self.stopping.set()
-
-    def reload(self) -> None:
-        self.reloading.set()
-
-
-@dataclass(slots=True)
-class DaemonParts:
-    """What a daemon is made of; `compose.build_daemon` makes it."""
-
-    config: DeviceConfig
-    """What is in force: device.toml, and over it what was set from afar."""
-    roster: Roster
-    deck: ModelDeck
-    candidacy: Candidacy
-    voice: Voice
-    notifier: Notifier
-    reload: Callable[[], DeviceConfig]
-    """Reads device.toml again. Raises BadConfig."""
-    place: Place = field(default_factory=lambda: Place("", ""))
-    """Where its models are, for errands."""
-    written: DeviceConfig | None = None
-    """device.toml alone; None: the same as `config`."""
-    overlay: Overlay = field(default_factory=Overlay)
-    errands: ErrandRunner = field(default_factory=ErrandRunner)
-    updates: AutoUpdate | None = None
-    convergence: Convergence | None = None
-    """Follows the desired state; None where none is taken."""
-    meters: Meters | None = None
-    """Reads the figures for `/metrics`; None without the local page."""
-    view_url: str = ""
-    troubles: tuple[str, ...] = ()
-    """What could not be set up (a busy port), for as long as this daemon runs."""
-    closers: Sequence[Callable[[], None]] = field(default_factory=tuple)
 
 
 class Daemon:
@@ -112,6 +59,7 @@ class Daemon:
             parts.notifier,
             parts.view_url,
             self._troubles,
+            self._afar,
             clock,
         )
 
@@ -178,10 +126,11 @@ class Daemon:
 
     def _attend_models(self) -> None:
         self.parts.errands.look()
-        if self.parts.updates is not None:
+        wished = self.parts.convergence
+        if wished is not None:
+            wished.attend(self)
+        if self.parts.updates is not None and not (wished is not None and wished.names_model):
             self.parts.updates.attend()
-        if self.parts.convergence is not None:
-            self.parts.convergence.attend(self)
         self.parts.candidacy.attend(tuple(self.roster.stations.values()), self.report)
 
     def change_model(self, change: Callable[[Sequence[Station]], object], reason: str) -> None:
@@ -234,6 +183,11 @@ class Daemon:
         updates = self.parts.updates.trouble if self.parts.updates is not None else ""
         desired = self.parts.convergence.trouble if self.parts.convergence is not None else ""
         return (self._config_trouble, *self.parts.troubles, self.parts.overlay.trouble, updates, desired)
+
+    def _afar(self) -> AfarLine | None:
+        parts = self.parts
+        account = parts.convergence.account() if parts.convergence is not None else None
+        return afar_line(parts.config.mqtt, parts.overlay, account)
 
     def _visit(self, station: Station, timeout_s: float) -> bool:
         try:

@@ -17,7 +17,8 @@ from edge_runtime.daemon.compose import DEVELOPMENT, build_daemon
 from edge_runtime.daemon.instruments import set_log_level
 from edge_runtime.daemon.log_ring import LogRing
 from edge_runtime.daemon.notify import Notifier
-from edge_runtime.daemon.run import Daemon, Orders
+from edge_runtime.daemon.parts import Orders
+from edge_runtime.daemon.run import Daemon
 from edge_runtime.errors import EXIT_OK
 
 log = logging.getLogger(__name__)

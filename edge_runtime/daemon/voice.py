@@ -7,8 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from edge_runtime.daemon.health import BrokerLine, SpoolLine
-from edge_runtime.daemon.line_account import line_troubles
+from edge_runtime.daemon.line_account import broker_line, line_troubles
+from edge_runtime.daemon.status_file import BrokerLine
 from edge_runtime.records import Event
 
 if TYPE_CHECKING:
@@ -96,10 +96,7 @@ class BrokerVoice:
         self.telemetry.report_event(event)
 
     def broker(self) -> BrokerLine:
-        counts, link = self.line.uplink.counts(), self.line.link
-        spool = counts.spool
-        line = SpoolLine(spool.events, spool.telemetry, spool.bytes, dict(spool.dropped), spool.degraded)
-        return BrokerLine(str(link.state), link.problem, counts.acknowledged, line, counts.events, counts.sent)
+        return broker_line(self.line)
 
     def troubles(self) -> tuple[str, ...]:
         """Also looks after the uplink's thread: one that ended is started again."""

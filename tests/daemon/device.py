@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from edge_runtime.daemon.health import StatusRecord, read_status
+from edge_runtime.daemon.status_file import StatusRecord, read_status
 from edge_runtime.errors import EdgeError
 from edge_runtime.lifecycle.origin import Origin
 from edge_runtime.lifecycle.store import ModelStore

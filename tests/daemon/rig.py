@@ -12,13 +12,14 @@ import numpy as np
 from edge_runtime.config import CameraConfig, DeviceConfig, ModelConfig, StorageConfig, TelemetryConfig, ViewConfig
 from edge_runtime.daemon.candidacy import Candidacy
 from edge_runtime.daemon.deck import ModelDeck
-from edge_runtime.daemon.health import BrokerLine
 from edge_runtime.daemon.models import LoadedModel, build_parts, thresholds_of
 from edge_runtime.daemon.notify import Notifier
+from edge_runtime.daemon.parts import DaemonParts
 from edge_runtime.daemon.roster import Roster
-from edge_runtime.daemon.run import Daemon, DaemonParts
+from edge_runtime.daemon.run import Daemon
 from edge_runtime.daemon.sentry import Sentry
 from edge_runtime.daemon.station import Station, StationParts
+from edge_runtime.daemon.status_file import BrokerLine
 from edge_runtime.daemon.terms import Terms, read_terms
 from edge_runtime.drift.monitor import DriftMonitor
 from edge_runtime.errors import BadConfig, EdgeError

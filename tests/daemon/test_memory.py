@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from edge_runtime.daemon.health import STATUS_FILE, read_status, remembered_slots
 from edge_runtime.daemon.memory import restore_drift, save_drift
+from edge_runtime.daemon.status_file import STATUS_FILE, read_status, remembered_slots
 from edge_runtime.drift.monitor import DriftMonitor
 from edge_runtime.errors import Refused, Unavailable
 from edge_runtime.records import State

@@ -11,8 +11,9 @@ import cv2
 import numpy as np
 import pytest
 
-from edge_runtime.daemon.health import read_status
-from edge_runtime.daemon.run import Daemon, Orders
+from edge_runtime.daemon.parts import Orders
+from edge_runtime.daemon.run import Daemon
+from edge_runtime.daemon.status_file import read_status
 from edge_runtime.errors import BadConfig, Refused
 from edge_runtime.pipeline import Pipeline
 from edge_runtime.records import Frame, Scores, State, Unusable, View
