@@ -10,13 +10,14 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
 
 from edge_runtime.errors import EdgeError, Refused, TryAgain
+from edge_runtime.fleet.command_counts import CommandCounts, CommandTally
 from edge_runtime.fleet.command_form import READING, Command
 from edge_runtime.fleet.command_receipts import CommandReceipts, ReceiptState
 from edge_runtime.fleet.commands import CommandGate
@@ -28,6 +29,8 @@ from edge_runtime.fleet.verdicts import Denied, Pending, Reason, Repeated, Taken
 from edge_runtime.telemetry.builders import Stamp, clipped
 from edge_runtime.telemetry.messages import Scalar
 from edge_runtime.telemetry.publisher import Publisher
+
+__all__ = ["WAITING", "CommandCounts", "CommandQueue", "Handler", "Later"]
 
 log = logging.getLogger(__name__)
 
@@ -50,26 +53,6 @@ UNCHECKED = 8
 INTERRUPTED = "interrupted"
 """Why a command failed that was under way when the process ended."""
 SCRIBE_S = 2.0
-
-
-@dataclass(frozen=True, slots=True)
-class CommandCounts:
-    taken: int = 0
-    repeated: int = 0
-    limited: int = 0
-    """Dropped unread by the rate limit."""
-    refused: Mapping[str, int] = field(default_factory=dict)
-    """By Reason, and `handler` for what a handler refused."""
-    unanswered: int = 0
-    """Refused or repeated ones that got no receipt, because too many would have had to be sent."""
-    strangers: int = 0
-    """Messages signed with keys that are not known here, or not signed."""
-
-    @property
-    def total(self) -> int:
-        """Every message that arrived, once it is judged; a command that its handler refused was taken before."""
-        of_handlers = self.refused.get("handler", 0) + self.refused.get(Reason.NOT_KEPT, 0)
-        return self.taken + self.repeated + self.limited + sum(self.refused.values()) - of_handlers
 
 
 @dataclass(slots=True)
@@ -109,14 +92,14 @@ class CommandQueue:
         self._waiting: deque[_Work] = deque()
         self._running: list[tuple[_Work, Later]] = []
         self._lock = threading.Lock()
-        self._taken = self._repeated = self._limited = self._unanswered = self._strangers = self._accepting = 0
-        self._refused: Counter[str] = Counter()
+        self._accepting = 0
+        self._tally = CommandTally()
         self._resume()
 
     def arrived(self, message: Incoming) -> None:
         """Judge a message. Quick; never raises for what a sender may send."""
         if not self._budgets.reading(message.topic).allows():
-            self._limited += 1
+            self._tally.add(limited=1)
             return
         verdict = self._gate.judge(message, self._wall())
         if not isinstance(verdict, Pending):
@@ -146,10 +129,7 @@ class CommandQueue:
         return done
 
     def counts(self) -> CommandCounts:
-        with self._lock:
-            return CommandCounts(
-                self._taken, self._repeated, self._limited, dict(self._refused), self._unanswered, self._strangers
-            )
+        return self._tally.counts()
 
     @property
     def problems(self) -> tuple[str, ...]:
@@ -189,8 +169,8 @@ class CommandQueue:
             return
         self._budgets.reading(pending.topic).refund()
         work = _Work(self._receipts.accepted(verdict), self._handlers[verdict.command.verb])
+        self._tally.add(taken=1)
         with self._lock:
-            self._taken += 1
             self._accepting += 1
         self._gate.journal.note(work.record)
         self._scribe.do(lambda: self._accept(work))
@@ -253,8 +233,7 @@ class CommandQueue:
         record = work.record = self._receipts.next_of(work.record, state, reason, detail, result)
         self._gate.journal.note(record)
         if state == "refused":
-            with self._lock:
-                self._refused[reason] += 1
+            self._tally.refuse(reason)
         if record.ended:
             log.info("command %s %s: %s %s", record.response.verb, record.response.id, state, detail)
 
@@ -270,20 +249,14 @@ class CommandQueue:
             self._deny(verdict)
             return
         answers = self._budgets.repeats.allows()
-        with self._lock:
-            self._repeated += 1
-            self._unanswered += not answers
+        self._tally.add(repeated=1, unanswered=not answers)
         if answers:
             self._receipts.tell_again(verdict)
 
     def _deny(self, denied: Denied) -> None:
         answers = self._budgets.refusals.allows()
-        with self._lock:
-            first = denied.reason not in self._refused
-            self._refused[denied.reason] += 1
-            self._unanswered += not answers
-            self._strangers += denied.reason is Reason.UNSIGNED
-        if first:
+        self._tally.add(unanswered=not answers, strangers=denied.reason is Reason.UNSIGNED)
+        if self._tally.refuse(denied.reason):
             log.warning(
                 "a command %s was refused: %s (%s)", clipped(denied.verb, 40), denied.reason, denied.detail[:200]
             )
