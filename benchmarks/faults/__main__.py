@@ -31,6 +31,7 @@ CAMPAIGNS = (
     "bundle_mutations",
     "onnx_mutations",
     "link_flaps",
+    "link_reconnects",
     "cluster_kills",
     "broker_kills",
 )

@@ -12,10 +12,12 @@ class Delivery(StrEnum):
 
     PENDING = "pending"
     ACKNOWLEDGED = "acknowledged"
+    """It has arrived. Of a durable record: by the proof that is configured, which is more than the broker's word."""
     FAILED = "failed"
-    """The connection went first, or there was none: send it again."""
+    """The connection went first, there was none, or no proof came: send it again."""
     REFUSED = "refused"
-    """It can never be sent (too large, bad topic): do not send it again."""
+    """It can not be sent (too large, bad topic, not allowed there): do not send it again. Never said of a durable record
+    for want of permission."""
 
 
 class Receipt(Protocol):
