@@ -34,7 +34,7 @@ def register(verbs: Verbs) -> None:
         "figures of the model before; after it, it compares every device with its own past and with devices that were\n"
         "not touched. A gate that fails takes the model back from every device; too little evidence halts it.\n"
         "It may be killed at any moment and resumed, on this computer or another.\n"
-        "Exit code: 0 completed, 1 taken back, 75 halted, or somebody else carries it on.",
+        "Exit code: 0 completed (abort: taken back), 1 taken back, 75 halted, or somebody else carries it on.",
         "  edge-runtime fleet rollout start spring --model shelf-occupancy --version 1.2.0\n"
         "  edge-runtime fleet rollout start spring --model shelf-occupancy --version 1.2.0 \\\n"
         "      --rings canary=@canary,10%,100% --soak 3600 --gate accuracy_drop=0.02\n"
@@ -158,9 +158,9 @@ def _take_over(args: argparse.Namespace, change: Callable[[Rollout, float], Head
         assert known.head is not None
         rollout = Rollout(known.head, known.batches.values())
         if known.head.phase == "restored" or (known.head.phase in ENDS and args.act is not _abort):
-            raise Refused(
-                f"the rollout {args.name!r} is over: {known.head.phase}. {known.head.note}", "Start another one"
-            )
+            complain(f"the rollout {args.name!r} is over; there is nothing to do")
+            rollout_views.Teller(args.json, desk.tower.sight).conclude(known.head)
+            return _exit_code(known.head, args)
         now = time.time()
         rollout.take(rollout.claimed(desk.owner, now))
         head = change(rollout, now)
@@ -211,4 +211,9 @@ class _Desk:
             complain(f"stopped here; nothing is lost. Go on with: edge-runtime fleet rollout resume {self._args.name}")
             raise
         teller.conclude(last)
-        return _EXITS[last.phase] if run else EXIT_OK
+        return _exit_code(last, self._args) if run else EXIT_OK
+
+
+def _exit_code(head: Head, args: argparse.Namespace) -> int:
+    """Taken back is what `abort` is for."""
+    return EXIT_OK if args.act is _abort and head.phase == "restored" else _EXITS[head.phase]

@@ -27,16 +27,21 @@ from edge_runtime.fleet.carried import Sent
 from edge_runtime.fleet.session import Incoming
 from edge_runtime.fleet.settings import parse_url
 from edge_runtime.telemetry.publisher import Delivery, Receipt
+from edge_runtime.telemetry.topics import ROOT
 
 log = logging.getLogger(__name__)
 
 WAITING = 20_000
 """Messages that may wait to be looked at; beyond it the broker has to wait."""
+AT_ONCE = 2_000
 CONNECT_S = 10.0
 FIRST_S = 20.0
 ATTEMPTS = 3
 AGAIN_S = (0.2, 0.5, 1.0, 2.0, 5.0)
 KEEPALIVE_S = 30
+MARK = f"{ROOT}/_operator"
+"""Nothing is said there. A broker that answers in order answers a second subscription after all that the first one brings;
+whether it is allowed does not matter."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +93,8 @@ class Connection:
         self._answer: ReasonCode | None = None
         self._denied: tuple[str, ...] = ()
         self._thread = threading.Thread(target=self._run, name="operator-connection", daemon=True)
+        self.caught_up = threading.Event()
+        """Set when what the broker retained at the first connect has come, as far as it answers in order; not if durable."""
         self.problem = ""
         """Why it is not connected, as a sentence with the mend."""
         self.connections = 0
@@ -134,11 +141,12 @@ class Connection:
             return None
 
     def drain(self, wait_s: float) -> Iterator[Arrived]:
-        """All that waits; for the first of them it waits for up to `wait_s`."""
-        message = self.take(wait_s)
+        """What waits, at most AT_ONCE of them; for the first one it waits for up to `wait_s`."""
+        message, left = self.take(wait_s), AT_ONCE
         while message is not None:
             yield message
-            message = self.take(0)
+            left -= 1
+            message = self.take(0) if left else None
 
     def done(self, message: Arrived) -> None:
         """Of a durable reader: the broker need not keep this message any longer."""
@@ -221,12 +229,17 @@ class Connection:
         def subscribed(
             c: paho.Client, data: object, mid: int, codes: list[ReasonCode], extra: Properties | None
         ) -> None:
+            if self._ready.is_set():
+                self.caught_up.set()
+                return
             self._denied = tuple(name for (name, _), code in zip(self._filters, codes, strict=False) if code.is_failure)
             if self._denied:
                 c.disconnect()
                 return
             self.connections, self.problem = number, ""
             self._ready.set()
+            if not self._durable:
+                c.subscribe(f"{MARK}/{self._client_id}", 0)
 
         def gone(
             c: paho.Client, data: object, flags: paho.DisconnectFlags, code: ReasonCode, extra: Properties | None

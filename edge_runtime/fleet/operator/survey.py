@@ -7,20 +7,22 @@ from collections.abc import Callable
 
 from edge_runtime.fleet.operator.connection import Arrived, Connection
 
-QUIET_S = 0.6
-"""No retained message for this long: all have come."""
-AT_LEAST_S = 1.0
-"""For the first of them to come, over a slow line or from a busy broker."""
+QUIET_S = 0.5
+"""No retained message for this long after the broker has caught up: all have come, from a broker that does not answer in
+order too."""
 
 
 def survey(connection: Connection, take: Callable[[Arrived], object], limit_s: float = 20.0) -> None:
     """Hand over what the broker retains, and what else comes meanwhile. It is over after `limit_s` at the latest."""
     began_s = last_s = time.monotonic()
+    caught_up = False
     while True:
         for message in connection.drain(0.1):
             take(message)
             if message.retained:
                 last_s = time.monotonic()
         now_s = time.monotonic()
-        if now_s - began_s >= limit_s or (now_s - last_s >= QUIET_S and now_s - began_s >= AT_LEAST_S):
+        if not caught_up and connection.caught_up.is_set():
+            caught_up, last_s = True, now_s
+        if now_s - began_s >= limit_s or (caught_up and now_s - last_s >= QUIET_S):
             return

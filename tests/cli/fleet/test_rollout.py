@@ -25,8 +25,9 @@ BRIEF = [
 class Carried:
     """A rollout's process, killed as soon as it tells of a phase that none before it has told of."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, killed_in: str = "") -> None:
+        """`killed_in`: only where this is in the name of the place."""
+        self.folder, self.killed_in = folder, killed_in
         self.phases: list[str] = []
 
     def go(self, *arguments: str) -> int | None:
@@ -41,7 +42,8 @@ class Carried:
             place = f"{said['ring']} {said['phase']}"
             if place not in self.phases and not said.get("summary"):
                 self.phases.append(place)
-                child.kill()
+                if self.killed_in in place:
+                    child.kill()
         guard.cancel()
         code = child.wait()
         return None if code < 0 else code
@@ -61,8 +63,8 @@ def models(run: Run, town: Town) -> list[str]:
     return [line["model"] for line in run("fleet", "ls", "--fleet", town.folder, "--json").lines]
 
 
-def test_a_bad_model_is_taken_back_from_the_canaries_however_often_it_is_killed(run: Run, town: Town) -> None:
-    carried = Carried(town.folder)
+def test_a_bad_model_is_taken_back_from_the_canaries_though_it_is_killed_at_that(run: Run, town: Town) -> None:
+    carried = Carried(town.folder, "restor")
     code = carried.to_the_end("bad", "--model", "shelf", "--version", "2.0.0")
     assert code == 1
     assert [phase for phase in carried.phases if "100%" in phase] == [], "no device beyond the canaries"
@@ -71,7 +73,8 @@ def test_a_bad_model_is_taken_back_from_the_canaries_however_often_it_is_killed(
     assert status.code == 1
     assert status.lines[0]["phase"] == "restored"
     assert "gate" in status.lines[0]["note"]
-    assert "is over" in run("fleet", "rollout", "resume", "bad", "--fleet", town.folder).err
+    over = run("fleet", "rollout", "resume", "bad", "--fleet", town.folder)
+    assert (over.code, "is over" in over.err) == (1, True)
     again = run("fleet", "rollout", "start", "bad", "--model", "shelf", "--version", "2.0.0", "--fleet", town.folder)
     assert "already" in again.err
 
@@ -105,7 +108,7 @@ def test_a_rollout_is_halted_from_elsewhere_and_taken_back(run: Run, town: Town)
     _, said = child.communicate(timeout=60)
     assert child.returncode == 75
     assert "taken over" in said
-    assert run("fleet", "rollout", "abort", "third", *fleet).code == 1
+    assert run("fleet", "rollout", "abort", "third", *fleet).code == 0
     assert models(run, town) == ["shelf-1.1.0"] * DEVICES
 
 
