@@ -9,14 +9,15 @@ from __future__ import annotations
 import logging
 import os
 import sqlite3
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 from edge_runtime.telemetry.quarantine import set_aside
 from edge_runtime.telemetry.spool import QUARANTINED_FILE
 from edge_runtime.telemetry.spool_file import JOURNALS, open_spool
-from edge_runtime.telemetry.spool_rows import figure_seal
-from edge_runtime.telemetry.spool_salvage import Salvaged, salvage
+from edge_runtime.telemetry.spool_rows import Row, Tally, figure_seal, tally_of
+from edge_runtime.telemetry.spool_salvage import Salvaged, read_journal, rows_behind, salvage
 
 log = logging.getLogger(__name__)
 
@@ -58,6 +59,42 @@ def _half(path: Path) -> Path:
     for tail in ("", *JOURNALS):
         half.with_name(half.name + tail).unlink(missing_ok=True)
     return half
+
+
+def open_whole(path: Path) -> tuple[sqlite3.Connection, Tally]:
+    """As `open_spool`, and with what is behind a damaged frame of the journal: SQLite would pass over it in silence."""
+    journal = read_journal(path)
+    db, tally = open_spool(path)
+    if not journal:
+        return db, tally
+    try:
+        _, taken, _ = db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+        rows = rows_behind(journal, max(0, taken))
+        if rows and (found := _take_in(db, rows, tally)):
+            log.warning("the journal of spool %s breaks off; %d entries were read from behind the break", path, found)
+            tally = tally_of(db)
+        return db, tally
+    except BaseException:
+        db.close()
+        raise
+
+
+def _take_in(db: sqlite3.Connection, rows: list[Row], tally: Tally) -> int:
+    """How many of the rows were not there."""
+    before = db.total_changes
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        db.executemany("INSERT OR IGNORE INTO held VALUES(?,?,?,?,?,?,?)", (row.columns() for row in rows))
+        found = db.total_changes - before
+        value = tally.figures.get(SALVAGED, 0.0) + found
+        if found:
+            db.execute("INSERT OR REPLACE INTO figure VALUES(?,?,?)", (SALVAGED, value, figure_seal(SALVAGED, value)))
+        db.execute("COMMIT")
+    except BaseException:
+        with suppress(sqlite3.Error):
+            db.execute("ROLLBACK")
+        raise
+    return found
 
 
 def sync_folder(folder: Path) -> None:

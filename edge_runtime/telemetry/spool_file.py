@@ -52,6 +52,9 @@ def open_spool(path: Path) -> tuple[sqlite3.Connection, Tally]:
         db.execute("PRAGMA synchronous=FULL")
         _make_sound(db)
         return db, _tally(db)
+    except UnicodeDecodeError as fault:  # SQLite quotes a damaged schema in its message, and Python can not
+        db.close()
+        raise Damaged("its schema is no text") from fault
     except BaseException:
         db.close()
         raise

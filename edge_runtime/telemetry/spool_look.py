@@ -16,7 +16,7 @@ from edge_runtime.errors import Refused, TryAgain, Unavailable
 from edge_runtime.telemetry.quarantine import quarantined
 from edge_runtime.telemetry.spool import Entry, Grade
 from edge_runtime.telemetry.spool_afresh import SALVAGED
-from edge_runtime.telemetry.spool_file import TABLES, is_damage
+from edge_runtime.telemetry.spool_file import TABLES, Damaged, is_damage
 from edge_runtime.telemetry.spool_rows import COLUMNS, Row, figure_of, row_of
 from edge_runtime.telemetry.spool_salvage import salvage
 
@@ -152,8 +152,11 @@ def _open_sound(path: Path) -> _Sound:
         verdict = db.execute("PRAGMA quick_check(1)").fetchone()[0]
         figures = [figure_of(*raw) for raw in db.execute("SELECT name, value, seal FROM figure")]
         if tables != TABLES or verdict != "ok" or None in figures:
-            raise sqlite3.DatabaseError(f"quick_check says {verdict!r}")
+            raise Damaged(f"quick_check says {verdict!r}")
         return _Sound(db, dict(figure for figure in figures if figure is not None))
+    except UnicodeDecodeError as fault:
+        db.close()
+        raise Damaged("its schema is no text") from fault
     except BaseException:
         db.close()
         raise

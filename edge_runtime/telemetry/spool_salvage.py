@@ -41,8 +41,10 @@ class Salvaged:
 
 def salvage(path: Path) -> Salvaged:
     """All that is whole in the file and in its journal. Raises OSError if one of them can not be opened."""
-    pages = _pages_of(path)
-    pages |= _frames_of(_journal(path))
+    return _rows_of(_pages_of(path) | dict(_frames(read_journal(path))))
+
+
+def _rows_of(pages: dict[int, bytes]) -> Salvaged:
     found = Salvaged()
     for number, page in pages.items():
         for values in _records(page, 100 if number == 1 else 0, pages):
@@ -72,16 +74,32 @@ def _pages_of(path: Path) -> dict[int, bytes]:
     return {number: page for number, page in enumerate(_pages(path), start=1) if page is not None}
 
 
-def _frames_of(journal: Path) -> dict[int, bytes]:
-    """The newest frame of each page. Those of the journal's present round are told by its salt, which each repeats."""
-    raw = b"".join(page if page is not None else bytes(PAGE_BYTES) for page in _pages(journal))
+def read_journal(path: Path) -> bytes:
+    """The journal of a spool file, as it is before SQLite opens it. Raises OSError."""
+    return b"".join(page if page is not None else bytes(PAGE_BYTES) for page in _pages(_journal(path)))
+
+
+def rows_behind(journal: bytes, taken: int) -> list[Row]:
+    """Rows in frames of the journal that SQLite did not take, oldest first: it stops at the first that is damaged.
+
+    `taken`: how many it took. A process that was killed in a transaction leaves such frames too.
+    """
+    frames = _frames(journal)
+    if len(frames) <= taken:
+        return []
+    return _rows_of(dict(frames[taken:])).oldest_first()
+
+
+def _frames(journal: bytes) -> list[tuple[int, bytes]]:
+    """(page number, page) of the journal's present round, which the salt tells that head and frames share."""
     size = _FRAME_HEAD + PAGE_BYTES
-    pages: dict[int, bytes] = {}
-    for at in range(_WAL_HEAD, len(raw) - size + 1, size):
-        number = int.from_bytes(raw[at : at + 4], "big")
-        if raw[at + 8 : at + 16] == raw[16:24]:
-            pages[number] = raw[at + _FRAME_HEAD : at + size]
-    return pages
+    starts = range(_WAL_HEAD, len(journal) - size + 1, size)
+    salts = {journal[16:24], journal[_WAL_HEAD + 8 : _WAL_HEAD + 16]}  # one of the two may be what is damaged
+    return [
+        (int.from_bytes(journal[at : at + 4], "big"), journal[at + _FRAME_HEAD : at + size])
+        for at in starts
+        if journal[at + 8 : at + 16] in salts
+    ]
 
 
 def _pages(path: Path) -> Iterator[bytes | None]:

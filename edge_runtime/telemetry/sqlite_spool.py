@@ -26,8 +26,8 @@ from edge_runtime.telemetry.spool import (
     check_out,
     reason_of,
 )
-from edge_runtime.telemetry.spool_afresh import SALVAGED, begin_afresh, finish
-from edge_runtime.telemetry.spool_file import is_damage, is_io_error, open_spool
+from edge_runtime.telemetry.spool_afresh import SALVAGED, begin_afresh, finish, open_whole
+from edge_runtime.telemetry.spool_file import is_damage, is_io_error
 from edge_runtime.telemetry.spool_rows import Rows
 from edge_runtime.telemetry.spool_salvage import partly_unreadable
 
@@ -138,6 +138,8 @@ class SqliteSpool:
                 if not is_damage(fault):
                     raise self._storage_fault(fault) from fault
                 found = str(fault)
+            except UnicodeDecodeError as fault:
+                found = str(fault)
             self._reopen(found)
             try:
                 return self._transact(work, durable)
@@ -183,12 +185,12 @@ class SqliteSpool:
             if damaged:
                 begin_afresh(self._path, damaged)
             try:
-                self._db, tally = open_spool(self._path)
+                self._db, tally = open_whole(self._path)
             except sqlite3.DatabaseError as fault:
                 if not (is_damage(fault) or (is_io_error(fault) and partly_unreadable(self._path))):
                     raise
                 begin_afresh(self._path, str(fault))
-                self._db, tally = open_spool(self._path)
+                self._db, tally = open_whole(self._path)
         except sqlite3.DatabaseError as fault:
             raise self._storage_fault(fault) from fault
         except OSError as fault:
