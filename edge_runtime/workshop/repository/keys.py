@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -10,25 +9,8 @@ from securesystemslib.signer._crypto_signer import CryptoSigner
 from securesystemslib.signer._key import SSlibKey
 
 from edge_runtime.errors import Refused, Unavailable
-from edge_runtime.lifecycle.files import DiskFiles
+from edge_runtime.workshop.signing_keys import Ed25519PrivateKey, read_signing_key, write_signing_key
 
-try:
-    from cryptography.exceptions import UnsupportedAlgorithm
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-    from cryptography.hazmat.primitives.serialization import (
-        BestAvailableEncryption,
-        Encoding,
-        KeySerializationEncryption,
-        NoEncryption,
-        PrivateFormat,
-        load_pem_private_key,
-    )
-except ImportError:
-    raise Unavailable(
-        "signing needs the package cryptography, which is not installed", "pip install 'edge-runtime[build]'"
-    ) from None
-
-MAX_KEY_BYTES = 16_384
 RETIRED = "retired"
 
 
@@ -55,13 +37,12 @@ class KeyFolders:
 
     def create(self, label: str) -> SSlibKey:
         """A new key, on the disk before anything is signed with it. Raises Unavailable."""
-        signer = CryptoSigner.generate_ed25519()
+        private = Ed25519PrivateKey.generate()
+        signer = CryptoSigner(private)
         key = signer.public_key
         path = self.folders[0] / f"{label}-{key.keyid[:8]}.pem"
         try:
-            _make_private_folder(self.folders[0])
-            _write_private(path, _to_pem(signer, self._passphrase))
-            DiskFiles().sync_folder(self.folders[0])
+            write_signing_key(path, private, self._passphrase)
         except OSError as fault:
             raise Unavailable(
                 f"the key {path} can not be written: {fault.strerror}", "Choose another folder with --keys"
@@ -109,37 +90,8 @@ def _pem_files(folder: Path) -> list[Path]:
 
 
 def _load(path: Path, passphrase: bytes | None) -> CryptoSigner:
-    try:
-        with path.open("rb") as file:
-            raw = file.read(MAX_KEY_BYTES)
-        encrypted = b"ENCRYPTED" in raw
-        if encrypted and passphrase is None:
-            raise Refused(f"the key {path} is encrypted", "Name the file of its passphrase with --passphrase-file")
-        private = load_pem_private_key(raw, passphrase if encrypted else None)
-    except OSError as fault:
-        raise Unavailable(f"the key {path} can not be read: {fault.strerror}", "Check its rights") from None
-    except (ValueError, UnsupportedAlgorithm):
-        raise Refused(
-            f"{path} is not a key, or the passphrase is another one's", "Check --keys and --passphrase-file"
-        ) from None
-    if not isinstance(private, Ed25519PrivateKey):
-        raise Refused(f"the key {path} is not Ed25519", "Use keys that `repo init` or `repo rotate` made")
-    return CryptoSigner(private)
-
-
-def _to_pem(signer: CryptoSigner, passphrase: bytes | None) -> bytes:
-    protection: KeySerializationEncryption = BestAvailableEncryption(passphrase) if passphrase else NoEncryption()
-    private = load_pem_private_key(signer.private_bytes, None)
-    return private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, protection)
+    return CryptoSigner(read_signing_key(path, passphrase, "--keys", "`repo init` or `repo rotate`"))
 
 
 def _make_private_folder(folder: Path) -> None:
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-
-
-def _write_private(path: Path, raw: bytes) -> None:
-    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    with os.fdopen(handle, "wb") as file:
-        file.write(raw)
-        file.flush()
-        os.fsync(file.fileno())
