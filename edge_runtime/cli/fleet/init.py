@@ -82,7 +82,8 @@ def _plan(args: argparse.Namespace) -> Plan:
 
     if not args.host:
         raise Usage("the broker's host is not named", "Add --host NAME, as devices will reach it")
-    port, days = args.port or 8883, args.days or 730
+    port = 8883 if args.port is None else args.port
+    days = 730 if args.days is None else args.days
     if not 1 <= port <= 65_535:
         raise Usage(f"--port {port} is no port", "Choose one from 1 to 65535")
     if not 1 <= days <= 3_650:

@@ -30,6 +30,8 @@ def _channels(action: str, identity: Identity) -> list[str]:
     for operation in document()["operations"].values():
         if operation["action"] == action:
             address = document()["channels"][operation["channel"]["$ref"].rsplit("/", 1)[1]]["address"]
+            if "/_rollout/" in address:
+                continue  # between operators
             found.append(re.sub(r"\{(\w+)\}", lambda name: named.get(name[1], "any"), address))
     return found
 
@@ -48,6 +50,15 @@ def test_a_device_may_say_and_hear_all_that_the_document_says() -> None:
     assert [topic for topic in heard if not _may(may.reads, topic)] == []
     assert [topic for topic in said if not _may(may.reads, topic)] == [], "it hears its own messages: its receipts"
     assert [topic for topic in heard if _may(may.writes, topic)] == [], "what others say to it, it can not say"
+
+
+def test_an_operator_may_ask_all_that_the_document_lets_a_device_hear() -> None:
+    may = permissions(parse("_operator/ann"))
+    device = parse("lyon/till-3")
+    for topic in (*_channels("receive", device), "edge/v1/_rollout/r1", "edge/v1/_rollout/r1/batch/2"):
+        whose = {"ack": "_collector/c", "status": "_home/h"}.get(topic.rsplit("/", 1)[1], "_operator/ann")
+        assert _may(permissions(parse(whose)).writes, topic), topic
+    assert not any(_may(may.writes, topic) for topic in _channels("send", device)), "an operator is no device"
 
 
 @given(IDENTITIES, IDENTITIES)
