@@ -68,7 +68,9 @@ def place(
     broker = Mosquitto(program("mosquitto", "mosquitto"), folder)
     broker.start()
     with Device(folder / "device") as device:
-        device.extra = f'[mqtt]\nurl = "{broker.url}"\ncommands = "unsigned"\n[telemetry]\ninterval_s = 2\n'
+        device.extra = (
+            f'[mqtt]\nurl = "{broker.url}"\ncommands = "unsigned"\nhome_assistant = true\n[telemetry]\ninterval_s = 2\n'
+        )
         device.camera.pixels = emptied()
         device.start()
         device.until(lambda record: record.state == "ok")
@@ -180,6 +182,17 @@ def test_what_happens_and_what_became_of_a_command(place: Place) -> None:
     text = technician.runs(f"(sleep 2; {ask}) &\n{spoken}", seconds=7.0)
     assert re.search(r'dev-1/event/slot \{.*"slot":"s1".*"was":"empty","now":"stocked"', text)
     assert re.search(r'dev-1/resp/ping \{.*"id":"by-hand","verb":"ping","state":"succeeded"', text)
+
+
+def test_home_assistant_is_told_and_told_again_when_it_starts(place: Place) -> None:
+    technician, _, _ = place
+    text = technician.until(block("What Home Assistant"), lambda said: '"cmps":{' in said, "Home Assistant was told")
+    assert text.startswith("homeassistant/device/edge_store_dev-1_")
+    topic = text.split(" ", 1)[0]
+    forget = f"mosquitto_pub $B -r -n -t {topic}; mosquitto_pub $B -t homeassistant/status -m online"
+    assert technician.runs(forget) == ""
+    again = technician.until(block("What Home Assistant"), lambda said: '"cmps":{' in said, "it was told again")
+    assert again == text
 
 
 def test_that_it_was_switched_off(place: Place) -> None:
