@@ -109,6 +109,7 @@ def _line(line: Line) -> LineReading:
             "limited": commands.limited,
             "unanswered": commands.unanswered,
             "strangers": commands.strangers,
+            "unheard": line.mailbox.valve.dropped if line.mailbox.valve is not None else 0,
         }
         if commands is not None
         else {},

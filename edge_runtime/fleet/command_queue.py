@@ -104,7 +104,7 @@ class CommandQueue:
         verdict = self._gate.judge(message, self._wall())
         if not isinstance(verdict, Pending):
             self._answer(verdict)
-        elif not verdict.needs_check:
+        elif not verdict.sealed.checks:
             self._open(verdict)
         elif len(self._unchecked) < UNCHECKED:
             self._unchecked.append(verdict)
@@ -117,7 +117,7 @@ class CommandQueue:
 
     def drain(self, limit: int = 4) -> int:
         """Check one signature, ask after what runs, carry out up to `limit` waiting commands; how many there were."""
-        if self._unchecked and self._budgets.checks.allows():
+        if self._unchecked and self._budgets.checks.allows(self._unchecked[0].sealed.checks):
             self._open(self._unchecked.popleft())
         running, self._running = self._running, []
         for work, later in running:

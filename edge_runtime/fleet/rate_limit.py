@@ -14,14 +14,14 @@ class RateLimit:
         self._per_s, self._burst, self._clock = per_s, float(burst), clock
         self._tokens, self._at_s = float(burst), clock()
 
-    def allows(self) -> bool:
-        """Take one token if there is one."""
+    def allows(self, count: int = 1) -> bool:
+        """Take so many tokens if they are there."""
         now_s = self._clock()
         self._tokens = min(self._burst, self._tokens + max(0.0, now_s - self._at_s) * self._per_s)
         self._at_s = now_s
-        if self._tokens < 1.0:
+        if self._tokens < count:
             return False
-        self._tokens -= 1.0
+        self._tokens -= count
         return True
 
     def refund(self) -> None:

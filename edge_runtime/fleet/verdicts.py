@@ -65,11 +65,6 @@ class Pending:
     topic: str
     digest: str
 
-    @property
-    def needs_check(self) -> bool:
-        """Whether opening it takes milliseconds."""
-        return any(claim.signature for claim in self.sealed.claims)
-
 
 @dataclass(frozen=True, slots=True)
 class Taken:
