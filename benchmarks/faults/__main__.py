@@ -34,6 +34,11 @@ CAMPAIGNS = (
     "link_reconnects",
     "cluster_kills",
     "broker_kills",
+    "spool_kill",
+    "spool_power",
+    "spool_errno",
+    "spool_damage",
+    "spool_outage",
 )
 """Modules of this package; each is a campaign of its own."""
 

@@ -120,10 +120,14 @@ class Courier:
         return tuple(sorted(self._doubts))
 
     def begin(self) -> None:
-        """A new connection: what waits now is backlog."""
+        """A new connection: what waits in the spool now is backlog."""
         self._doubts.clear()
         self._mark_due = True
         self.look()
+        try:
+            self._mark()
+        except TryAgain as fault:
+            self._put_off(fault)
 
     def look(self) -> None:
         """There may be something new in the spool."""
@@ -160,9 +164,7 @@ class Courier:
         return max(0.0, min([most_s, *waits]))
 
     def _send(self, others_first: bool) -> int:
-        if self._mark_due:
-            self._spool.mark()
-            self._mark_due = False
+        self._mark()
         before = self.sent
         for stream in self._streams:
             behind = stream.lane is Lane.BACKLOG
@@ -172,6 +174,11 @@ class Courier:
             if behind and stream.may_hold:
                 break  # figures wait until no event of the backlog is left
         return self.sent - before
+
+    def _mark(self) -> None:
+        if self._mark_due:
+            self._spool.mark()
+            self._mark_due = False
 
     def _send_some(self, stream: _Stream, reserve: int) -> None:
         now_s = self._clock()

@@ -189,13 +189,17 @@ class Uplink:
     def _run(self) -> None:
         ended_by = "by itself"
         try:
-            while self._stop_by_s is None or (self._clock() < self._stop_by_s and not self._idle()):
-                self._wake.wait(self.step())
+            while not self._over():
+                pause_s = self.step()
+                self._wake.wait(pause_s if self._stop_by_s is None else min(pause_s, POLL_S))
                 self._wake.clear()
             ended_by = ""
         finally:
             fault = sys.exception()
             self._ended_by = f"{type(fault).__name__}: {fault}" if fault else ended_by
+
+    def _over(self) -> bool:
+        return self._stop_by_s is not None and (self._clock() >= self._stop_by_s or self._idle())
 
     def _idle(self) -> bool:
         with self._lock:
@@ -206,20 +210,19 @@ class Uplink:
     def step(self) -> float:
         """Do what can be done now without waiting; the seconds after which to look again."""
         self._stepped_s = now_s = self._clock()
-        self._absorb()
-        self._refresh_counts()
-        if not self._publisher.connected:
-            if self._online:
-                self._courier.give_back()
-                self._online = False
-            return IDLE_S
+        online = self._publisher.connected
         with self._lock:
             fresh, self._connects_seen = self._connects > self._connects_seen, self._connects
-        if fresh or not self._online:
-            self._online = True
+        if self._online and (fresh or not online):
             self._courier.give_back()
+        if online and (fresh or not self._online):  # before the inbox is emptied: what is in it is new
             self._courier.begin()
             self._retained.begin()
+        self._online = online
+        self._absorb()
+        self._refresh_counts()
+        if not online:
+            return IDLE_S
         said = self._retained.step(now_s)
         self._retained_sent += said
         done = said + self._courier.step(others_first=self._retained.unsaid(now_s))

@@ -113,6 +113,7 @@ def test_the_backlog_goes_out_at_a_limited_rate() -> None:
     )
     for n in range(200):
         uplink.offer(event(n))
+    uplink.step()
     link.connect()
     settle(uplink, clock, 4.0)
     assert 80 <= len(ids(broker)) <= 100
