@@ -145,7 +145,7 @@ class Directory:
         if device is None:
             return None
         try:
-            said = _learn(device, where, payload)
+            said = _learn(device, where, payload, retained)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, Refused):
             self.unreadable += 1
             return None
@@ -169,7 +169,7 @@ class Directory:
         return known
 
 
-def _learn(device: Device, where: Address, payload: bytes) -> float:
+def _learn(device: Device, where: Address, payload: bytes, retained: bool) -> float:
     """Put what the message says in its place; the time it names, 0 if it tells nothing of the device's clock."""
     if where.kind == "desired":
         device.desired = v.peek_desired(payload) if payload else None
@@ -181,7 +181,9 @@ def _learn(device: Device, where: Address, payload: bytes) -> float:
         return 0.0
     view = msgspec.json.decode(payload, type=_VIEWS[where.kind])
     known = getattr(device, where.kind)
-    if known is None or view.session >= known.session:
+    # what the broker has kept may come after what was said meanwhile; a last will has an old time and is right all the same
+    stale = retained and where.kind != "availability" and known is not None and view.at < known.at
+    if known is None or view.session > known.session or (view.session == known.session and not stale):
         setattr(device, where.kind, view)
     lost = isinstance(view, v.AvailabilityView) and view.state == "offline"
     return 0.0 if lost else view.at  # a last will names the time of its connection
