@@ -143,6 +143,22 @@ def perform(
         keeper.close()
 
 
+def perform_away(cluster: LocalCluster, folder: Path, proof: str, events: int, quiet_s: float = 8.0) -> Verdict:
+    """The reader is away; the device tells all and believes it; every node is killed; the reader comes back."""
+    name = f"keeper-{folder.name}"
+    Keeper(cluster.ports, name=name).close()  # its session, and its subscription
+    with Teller(folder, ",".join(cluster.urls), events, PER_S, "--proof", proof) as teller:
+        until(lambda: teller.done, "the device has told all")
+    kill_all(cluster)
+    cluster.wait_healthy()
+    keeper = Keeper(cluster.ports[1:], name=name)
+    try:
+        settle(keeper, quiet_s)
+        return compare(folder, keeper.seen)
+    finally:
+        keeper.close()
+
+
 def until(found: Callable[[], object], what: str, wait_s: float = SETTLE_S) -> None:
     """Wait for it. Raises TimeoutError."""
     ends = time.monotonic() + wait_s
@@ -168,6 +184,13 @@ def campaign(quick: bool) -> Iterator[Row]:
         for proof in proofs:
             with tempfile.TemporaryDirectory(prefix="cluster-kills-") as name, LocalCluster(Path(name)) as cluster:
                 verdict, connections = perform(cluster, Path(name) / "device", drama, proof, 300 if quick else 1_500)
-            fallen = len(verdict.lost) + len(verdict.doubled)
-            note = f"{verdict.repeats} repeats of the same id, {connections} connections of the reader"
-            yield Row(25, f"{what}, receipts = {proof}", verdict.taken, verdict.taken - fallen, note)
+            yield _row(f"{what}, receipts = {proof}", verdict, f", {connections} connections of the reader")
+    for proof in () if quick else ("echo", "broker"):
+        with tempfile.TemporaryDirectory(prefix="cluster-kills-") as name, LocalCluster(Path(name)) as cluster:
+            verdict = perform_away(cluster, Path(name) / "device", proof, 1_500)
+        yield _row(f"all three nodes are killed while the reader is away, receipts = {proof}", verdict, "")
+
+
+def _row(what: str, verdict: Verdict, more: str) -> Row:
+    fallen = len(verdict.lost) + len(verdict.doubled)
+    return Row(25, what, verdict.taken, verdict.taken - fallen, f"{verdict.repeats} repeats of the same id{more}")

@@ -14,7 +14,7 @@ import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 
 from benchmarks.faults import broker_kills
-from benchmarks.faults.cluster_kills import kill_all, kill_one, perform, until
+from benchmarks.faults.cluster_kills import kill_all, kill_one, perform, perform_away, until
 from benchmarks.fleet.cluster import LocalCluster
 
 pytestmark = [
@@ -22,7 +22,7 @@ pytestmark = [
     pytest.mark.timeout(300),
     pytest.mark.undocumented("the teller's records are numbers, no messages of a device"),
 ]
-EVENTS = 300
+EVENTS = 200
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +32,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCluster]:
 
 
 def test_a_node_is_killed_and_everybody_goes_to_another(cluster: LocalCluster, tmp_path: Path) -> None:
-    verdict, connections = perform(cluster, tmp_path / "one", kill_one, "echo", EVENTS, 3.0)
+    verdict, connections = perform(cluster, tmp_path / "one", kill_one, "echo", EVENTS, 2.0)
     assert verdict.held, verdict
     assert verdict.taken == EVENTS
     assert connections >= 2, "the reader was on the node that was killed"
@@ -40,10 +40,16 @@ def test_a_node_is_killed_and_everybody_goes_to_another(cluster: LocalCluster, t
 
 def test_all_nodes_are_killed_and_nothing_acknowledged_is_lost(cluster: LocalCluster, tmp_path: Path) -> None:
     _publish(cluster.ports[0], "edge/v1/store/box/status", b'{"kept":1}')
-    verdict, _ = perform(cluster, tmp_path / "all", kill_all, "broker", EVENTS, 3.0)
+    verdict, _ = perform(cluster, tmp_path / "all", kill_all, "broker", EVENTS, 2.0)
     assert verdict.held, verdict
     assert verdict.taken == EVENTS
     assert _retained(cluster.ports[2], "edge/v1/store/box/status") == b'{"kept":1}'
+
+
+def test_all_nodes_are_killed_while_the_reader_is_away(cluster: LocalCluster, tmp_path: Path) -> None:
+    verdict = perform_away(cluster, tmp_path / "away", "broker", EVENTS, 2.0)
+    assert verdict.held, verdict
+    assert verdict.taken == EVENTS
 
 
 def test_mosquitto_forgets_what_it_acknowledged_and_a_collector_makes_up_for_it(
