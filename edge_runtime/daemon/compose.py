@@ -87,8 +87,8 @@ def build_daemon(
 ) -> Daemon:
     """The whole device under one configuration; nothing runs before `Daemon.run`.
 
-    What can not be set up is a reported, degraded state, never an error. `development`: unsigned bundles may run.
-    `before`: what ran under the last configuration; if this one keeps the model, so do its models and their trial.
+    What can not be set up is a reported, degraded state, never an error. `development`: unsigned bundles may run. `before`:
+    what ran under the last configuration; what of it fits goes on.
     """
     from edge_runtime.config import read_config, read_environment
     from edge_runtime.daemon import assembly
@@ -97,8 +97,7 @@ def build_daemon(
     from edge_runtime.daemon.roster import Roster
     from edge_runtime.daemon.run import Daemon
 
-    found, written = environment or read_environment(), config
-    overlay = assembly.open_overlay(config, before)
+    found, written, overlay = environment or read_environment(), config, assembly.open_overlay(config, before)
     config, left_out = overlay.over(written)
     deck, candidacy = assembly.open_models(config, development, before)
     errands = assembly.open_errands(config, before)
