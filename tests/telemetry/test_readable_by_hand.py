@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import subprocess
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -71,6 +72,7 @@ def place(
         device.extra = (
             f'[mqtt]\nurl = "{broker.url}"\ncommands = "unsigned"\nhome_assistant = true\n[telemetry]\ninterval_s = 2\n'
         )
+        device.view = "port = 0"
         device.camera.pixels = emptied()
         device.start()
         device.until(lambda record: record.state == "ok")
@@ -182,6 +184,31 @@ def test_what_happens_and_what_became_of_a_command(place: Place) -> None:
     text = technician.runs(f"(sleep 2; {ask}) &\n{spoken}", seconds=7.0)
     assert re.search(r'dev-1/event/slot \{.*"slot":"s1".*"was":"empty","now":"stocked"', text)
     assert re.search(r'dev-1/resp/ping \{.*"id":"by-hand","verb":"ping","state":"succeeded"', text)
+
+
+def scraped(url: str) -> dict[tuple[str, str], float]:
+    """Samples by name and state (or version)."""
+    parser = pytest.importorskip("prometheus_client.parser", reason="pip install 'edge-runtime[dev]'")
+    with urllib.request.urlopen(url) as answer:
+        families = parser.text_string_to_metric_families(answer.read().decode())
+        samples = [sample for family in families for sample in family.samples]
+    return {(s.name, s.labels.get("state", s.labels.get("version", ""))): s.value for s in samples}
+
+
+def test_prometheus_reads_the_same_device(place: Place) -> None:
+    _, device, _ = place
+    url = device.until(lambda record: bool(record.view)).view + "metrics"
+    told: dict[tuple[str, str], float] = {}
+    until_s = time.monotonic() + PATIENCE_S
+    while not (told.get(("edge_runtime_slots", "empty")) and told["edge_runtime_frames_total", ""] > 3):
+        assert time.monotonic() < until_s, told
+        time.sleep(0.5)
+        told = scraped(url)
+    assert told["edge_runtime_link_state", "online"] == 1
+    assert told["edge_runtime_link_connections_total", ""] == 1
+    assert told["edge_runtime_model_info", "1.1.0"] == 1
+    assert told["edge_runtime_messages_sent_total", ""] >= 4
+    assert told["edge_runtime_spool_degraded", ""] == 0
 
 
 def test_home_assistant_is_told_and_told_again_when_it_starts(place: Place) -> None:
