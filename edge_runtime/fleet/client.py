@@ -73,6 +73,28 @@ class Client(paho.Client):
         self.disable_logger()
         self._reset_sockets()
 
+    def _sock_send(self, buf: bytes | bytearray) -> int:
+        """A broker that does not take the device's certificate says why, and hangs up: with TLS 1.3 that may be found by
+        writing, and the reason still waits to be read."""
+        try:
+            sent: int = super()._sock_send(buf)
+        except BlockingIOError:
+            raise
+        except OSError as fault:
+            raise self._reason_waiting() or fault from None
+        return sent
+
+    def _reason_waiting(self) -> ssl.SSLError | None:
+        sock = self.socket()
+        try:
+            if sock is not None:
+                sock.recv(1)
+        except ssl.SSLError as told:
+            return None if isinstance(told, (ssl.SSLWantReadError, ssl.SSLEOFError, ssl.SSLZeroReturnError)) else told
+        except OSError:
+            return None
+        return None
+
     def _sock_recv(self, bufsize: int) -> bytes:
         if bufsize > MAX_PACKET_BYTES:
             raise ConnectionError(f"the broker sends a packet of {bufsize} bytes, at most {MAX_PACKET_BYTES} are read")

@@ -9,17 +9,17 @@ import time
 from collections.abc import Callable, Collection
 from dataclasses import replace
 
-from edge_runtime.fleet.backoff import Cause, delay_s
+from edge_runtime.fleet.backoff import Cause
 from edge_runtime.fleet.carried import Settled
 from edge_runtime.fleet.client import matches
+from edge_runtime.fleet.dial import Dialer
 from edge_runtime.fleet.faults import ConnectFault, taken
 from edge_runtime.fleet.leftovers import Leftovers
 from edge_runtime.fleet.link_report import LinkReport, LinkState, certificate_problem, refused_problem
 from edge_runtime.fleet.receipts import ReceiptBook
-from edge_runtime.fleet.rotation import Rotation
 from edge_runtime.fleet.samples import Samples, Told
 from edge_runtime.fleet.session import Filters, Incoming, Session
-from edge_runtime.fleet.settings import BrokerAddress, Dialect, MqttSettings, Proof
+from edge_runtime.fleet.settings import MqttSettings, Proof
 from edge_runtime.fleet.tls import days_left
 from edge_runtime.fleet.twins import Twins
 from edge_runtime.telemetry import builders
@@ -33,8 +33,6 @@ SETTLED_S = 30.0
 """A connection that lasted this long was a good one: the next back-off begins anew."""
 TICK_S = 0.5
 """Between two looks at what is to be read back."""
-NEXT_NODE_S = 0.5
-"""At most, before the next node of a cluster is tried: the devices of the one that fell must not all come at once."""
 HOUR_S = 3_600.0
 
 
@@ -56,15 +54,14 @@ class MqttLink:
         chance: Callable[[], float] = random.random,
     ) -> None:
         self._settings, self._stamp = settings, stamp
-        self._wall, self._clock, self._chance = wall, clock, chance
+        self._wall, self._clock = wall, clock
         self._callbacks: list[Callable[[], None]] = []
         self._listener: Callable[[Incoming], None] | None = None
         self._filters: Filters = ()
         self._session: Session | None = None
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
-        self._rotation = Rotation(settings.addresses, chance)
-        self._old_brokers: set[BrokerAddress] = set()
+        self._dialer = Dialer(settings, chance)
         self._own = f"{stamp.topics.base}/"
         self._receipts = ReceiptBook(stamp.topics, settings.proof, clock)
         self._samples = Samples(stamp.topics, clock, settings.proof is not Proof.BROKER)
@@ -78,9 +75,8 @@ class MqttLink:
         self._told: frozenset[str] = frozenset()
         self._failures = self._connecting = 0
         self._opened_s, self._read_hours = 0.0, 1
-        self._wait = False
         self._report = LinkReport(
-            LinkState.NEW, Cause.NONE, (), 0, "", str(self._rotation.node), "", settings.proof, 0, None
+            LinkState.NEW, Cause.NONE, (), 0, "", str(self._dialer.node), "", settings.proof, 0, None
         )
         self._problem = ""
 
@@ -190,7 +186,7 @@ class MqttLink:
 
     def _run(self) -> None:
         while not self._stopping.is_set():
-            self._report = replace(self._report, state=LinkState.CONNECTING, address=str(self._rotation.node))
+            self._report = replace(self._report, state=LinkState.CONNECTING, address=str(self._dialer.node))
             try:
                 session = self._open()
             except ConnectFault as fault:
@@ -202,16 +198,14 @@ class MqttLink:
                 self._stopping.wait(self._pause_s())
 
     def _pause_s(self) -> float:
-        """Before the next attempt: hardly any if there is another node to try, else by the cause."""
-        if not self._wait:
-            return NEXT_NODE_S * self._chance()
-        attempt = self._twins.count if self.cause is Cause.TAKEN else self._rotation.rounds
-        return delay_s(self.cause, attempt, self._chance)
+        """Before the next attempt."""
+        return self._dialer.pause_s(self.cause, self._twins.count)
 
     def _open(self) -> Session:
         self._connecting = self.connections + 1
         self._opened_s, self._read_hours = self._clock(), 1
-        session = self._connect(self._rotation.node)
+        will = self._stamp.topics.availability, self._availability("offline", "lost")
+        session = self._dialer.connect(will, self._dispatch, self._filter_refused)
         self._receipts.connected()
         self._samples.connected()
         self._refused = ()
@@ -236,21 +230,6 @@ class MqttLink:
             callback()
         return session
 
-    def _connect(self, address: BrokerAddress) -> Session:
-        """In the newest dialect that both know, within one attempt."""
-        will = self._stamp.topics.availability, self._availability("offline", "lost")
-        if self._settings.dialect is not Dialect.AUTO or address in self._old_brokers:
-            dialect = Dialect.V5 if self._settings.dialect is Dialect.V5 else Dialect.V311
-            return Session(self._settings, address, dialect, will, self._dispatch, self._filter_refused)
-        try:
-            return Session(self._settings, address, Dialect.V5, will, self._dispatch, self._filter_refused)
-        except ConnectFault as fault:
-            if not fault.old_broker:
-                raise
-            if fault.cause is Cause.DENIED:  # it said so; one that hung up may have had other reasons
-                self._old_brokers.add(address)
-        return Session(self._settings, address, Dialect.V311, will, self._dispatch, self._filter_refused)
-
     def _stay(self, session: Session) -> None:
         """Until the session is over."""
         began_s, born_at = self._opened_s, self._wall()
@@ -263,7 +242,7 @@ class MqttLink:
         self._session = None
         self._twins.born(born_at)
         if self._clock() - began_s >= SETTLED_S:
-            self._rotation.settled()
+            self._dialer.settled()
             self._warned.clear()
         fault = session.ended()
         if fault.cause is Cause.TAKEN:
@@ -309,11 +288,7 @@ class MqttLink:
     def _failed(self, fault: ConnectFault) -> None:
         """The first failure of its kind warns, those that follow are for who looks closely."""
         self._failures += 1
-        self._wait = self._rotation.fail()
-        if fault.moved_to and self._rotation.prefer(fault.moved_to):
-            self._wait = False
-        if fault.cause is Cause.TAKEN:
-            self._wait = True
+        self._dialer.failed(fault)
         log.log(logging.DEBUG if fault.cause in self._warned else logging.WARNING, "%s", fault)
         self._warned.add(fault.cause)
         self._problem = str(fault)

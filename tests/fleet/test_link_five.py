@@ -273,7 +273,7 @@ def test_the_next_node_is_tried_at_once_and_all_of_them_before_a_pause(mosquitto
     link = linked(dead[0], chance=chance, others=(dead[1], mosquitto.url))
     link.start()
     online(link)
-    assert link._failures == 2 and link._rotation.rounds == 0
+    assert link._failures == 2 and link._dialer.rounds == 0
     assert link.report().address == f"127.0.0.1:{mosquitto.port}"
     link.stop()
 
