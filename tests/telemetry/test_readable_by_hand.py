@@ -200,10 +200,11 @@ def test_prometheus_reads_the_same_device(place: Place) -> None:
     url = device.until(lambda record: bool(record.view)).view + "metrics"
     told: dict[tuple[str, str], float] = {}
     until_s = time.monotonic() + PATIENCE_S
-    while not (told.get(("edge_runtime_slots", "empty")) and told["edge_runtime_frames_total", ""] > 3):
+    while told.get(("edge_runtime_frames_total", ""), 0) < 3:
         assert time.monotonic() < until_s, told
         time.sleep(0.5)
         told = scraped(url)
+    assert told["edge_runtime_slots", "empty"] + told["edge_runtime_slots", "stocked"] == 4
     assert told["edge_runtime_link_state", "online"] == 1
     assert told["edge_runtime_link_connections_total", ""] == 1
     assert told["edge_runtime_model_info", "1.1.0"] == 1
