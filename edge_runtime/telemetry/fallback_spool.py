@@ -129,6 +129,7 @@ class FallbackSpool:
                 {reason: here.dropped.get(reason, 0) + there.dropped.get(reason, 0) for reason in sorted(reasons)},
                 self._fault,
                 there.salvaged,
+                there.damage,
             )
 
     def close(self) -> None:

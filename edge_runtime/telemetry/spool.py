@@ -96,6 +96,8 @@ class SpoolCounts:
     """Why the spool is not on the disk; empty if it is where it should be."""
     salvaged: int = 0
     """Entries that were read out of damaged files."""
+    damage: str = ""
+    """What was found to be damaged, and set aside, since this process opened the spool."""
 
 
 class Spool(Protocol):

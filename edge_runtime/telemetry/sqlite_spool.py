@@ -56,6 +56,7 @@ class SqliteSpool:
         self._lost = False
         """True while a damaged file was closed and no new one could be begun yet."""
         self._closed = False
+        self._damage = ""
         self._db: sqlite3.Connection
         self._rows: Rows
         with self._lock:
@@ -112,6 +113,7 @@ class SqliteSpool:
                 int(tally.figures.get("accepted", 0)),
                 dropped,
                 salvaged=int(tally.figures.get(SALVAGED, 0)),
+                damage=self._damage,
             )
 
     def close(self) -> None:
@@ -183,13 +185,13 @@ class SqliteSpool:
         try:
             finish(self._path)
             if damaged:
-                begin_afresh(self._path, damaged)
+                self._begin_afresh(damaged)
             try:
                 self._db, tally = open_whole(self._path)
             except sqlite3.DatabaseError as fault:
                 if not (is_damage(fault) or (is_io_error(fault) and partly_unreadable(self._path))):
                     raise
-                begin_afresh(self._path, str(fault))
+                self._begin_afresh(str(fault))
                 self._db, tally = open_whole(self._path)
         except sqlite3.DatabaseError as fault:
             raise self._storage_fault(fault) from fault
@@ -202,6 +204,10 @@ class SqliteSpool:
         self._opened_s = self._clock()
         if self._marked is None:
             self._marked = tally.next - 1
+
+    def _begin_afresh(self, damage: str) -> None:
+        begin_afresh(self._path, damage)
+        self._damage = damage
 
     def _lived_s(self) -> float:
         return self._lived_before_s + self._clock() - self._opened_s
