@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import platform
 import shutil
-import socket
 import struct
 import sys
 import time
@@ -14,12 +13,11 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Literal
-from urllib.parse import urlsplit
 
 from edge_runtime.assets import factory_bundles
-from edge_runtime.cli.configuration import layout_faults
+from edge_runtime.cli.configuration import key_faults, layout_faults
 from edge_runtime.cli.frames import take
-from edge_runtime.config import CameraConfig, DeviceConfig, MqttConfig, authorized_source, check_files, read_config
+from edge_runtime.config import CameraConfig, DeviceConfig, authorized_source, check_files, read_config
 from edge_runtime.errors import BadConfig, EdgeError
 
 Verdict = Literal["ok", "warn", "fail"]
@@ -34,7 +32,6 @@ PACKAGES = {
 }
 LITTLE_MEMORY_MB, TOO_LITTLE_MEMORY_MB = 256, 96
 LITTLE_DISK_MB, TOO_LITTLE_DISK_MB = 512, 64
-CONNECT_S = 5.0
 _NOT_OURS = "Give it to the device's user; if that is another user, ask as that one"
 
 
@@ -184,7 +181,7 @@ def configuration(path: Path) -> tuple[DeviceConfig | None, Check]:
         config = read_config(path)
     except BadConfig as fault:
         return None, Check("config", "fail", fault.found, fault.mend)
-    missing = check_files(config) + layout_faults(config)
+    missing = check_files(config) + layout_faults(config) + key_faults(config)
     if missing:
         return config, Check("config", "fail", "; ".join(missing), "`edge-runtime config check` lists them")
     return config, Check("config", "ok", f"{path}, {len(config.cameras)} camera(s)")
@@ -202,17 +199,3 @@ def camera(config: CameraConfig) -> Check:
     return Check(
         name, "ok", f"{width}x{height} {picture.codec}, first picture after {time.perf_counter() - began:.1f} s"
     )
-
-
-def broker(config: MqttConfig | None) -> Check:
-    """Something listens where the broker should be; login and certificates show when the daemon connects."""
-    if config is None:
-        return Check("broker", "ok", "none configured: this device publishes nothing")
-    url = urlsplit(config.url)
-    host, port = url.hostname or "", url.port or (8883 if url.scheme == "mqtts" else 1883)
-    try:
-        socket.create_connection((host, port), timeout=CONNECT_S).close()
-    except OSError as fault:
-        reason = fault.strerror or "no answer in time"
-        return Check("broker", "fail", f"{host}:{port}: {reason}", "Check [mqtt] url, the network and the broker")
-    return Check("broker", "ok", f"{host}:{port} answers")

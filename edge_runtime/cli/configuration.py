@@ -78,7 +78,7 @@ def _check(args: argparse.Namespace) -> int:
         else:
             complain(str(fault))
         return EXIT_BAD_CONFIG
-    missing = check_files(config) + layout_faults(config)
+    missing = check_files(config) + layout_faults(config) + key_faults(config)
     if args.json:
         emit({"file": str(args.file), "ok": not missing, "faults": [], "missing": list(missing)})
     for fault_line in missing if not args.json else ():
@@ -107,6 +107,21 @@ def layout_faults(config: DeviceConfig) -> tuple[str, ...]:
                 f"camera {camera.name!r}: reference picture {reference} is not there. Make it with `camera commission`"
             )
     return tuple(faults)
+
+
+def key_faults(config: DeviceConfig) -> tuple[str, ...]:
+    """What is wrong with a file of command keys that is there."""
+    path = config.mqtt.command_keys if config.mqtt is not None else None
+    if path is None or not path.is_file():
+        return ()
+    from edge_runtime.errors import EdgeError
+    from edge_runtime.lifecycle.trust.command_keys import read_command_keys
+
+    try:
+        keys = read_command_keys(path)
+    except EdgeError as fault:
+        return (f"mqtt: command_keys: {fault}",)
+    return () if len(keys) else (f"mqtt: command_keys: {path} lists no key: nobody can command this device",)
 
 
 def _show(args: argparse.Namespace) -> int:

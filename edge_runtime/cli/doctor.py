@@ -22,12 +22,12 @@ def register(verbs: Verbs) -> None:
     verb = add_verb(
         verbs,
         "doctor",
-        "check the machine, the installation and, with --config, the cameras and the broker",
+        "check the machine, the installation and, with --config, the cameras, the broker and the repository",
         "Looks at everything that must be right before a device is left alone. Exit code 1 if anything fails.",
         "  edge-runtime doctor\n  edge-runtime doctor --config /etc/edge-runtime/device.toml --json",
     )
     verb.add_argument("--config", type=Path, metavar="FILE", help="device.toml: also check what it names")
-    verb.add_argument("--offline", action="store_true", help="do not contact cameras and the broker")
+    verb.add_argument("--offline", action="store_true", help="do not contact cameras, broker and repository")
     add_json(verb)
     verb.set_defaults(act=_doctor)
 
@@ -46,7 +46,7 @@ def _doctor(args: argparse.Namespace) -> int:
 
 
 def _checks(config: Path | None, offline: bool) -> Iterator[Check]:
-    from edge_runtime.cli import checks
+    from edge_runtime.cli import checks, checks_remote
 
     yield checks.machine()
     yield checks.memory()
@@ -63,6 +63,9 @@ def _checks(config: Path | None, offline: bool) -> Iterator[Check]:
     if read is None:
         return
     yield checks.disk(read.storage.state_dir)
+    yield from checks_remote.certificates(read.mqtt)
+    yield checks_remote.commands(read)
     if not offline:
         yield from map(checks.camera, read.cameras)
-        yield checks.broker(read.mqtt)
+        yield checks_remote.broker(read.mqtt)
+        yield checks_remote.repository(read)

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from edge_runtime.cli import checks
-from edge_runtime.config import MqttConfig
+from edge_runtime.cli import checks, checks_remote
+from edge_runtime.config import DeviceConfig, Environment, MqttConfig, decode_config
+from edge_runtime.lifecycle.trust.command_keys import CommandKeys, encode_command_keys
+from tests.daemon.test_model_door import Market
 
 from .conftest import Run, Site
 
@@ -62,9 +64,9 @@ def test_a_broker_that_answers() -> None:
     with socket.socket() as broker:
         broker.bind(("127.0.0.1", 0))
         broker.listen()
-        found = checks.broker(MqttConfig((f"mqtt://127.0.0.1:{broker.getsockname()[1]}",)))
+        found = checks_remote.broker(MqttConfig((f"mqtt://127.0.0.1:{broker.getsockname()[1]}",)))
     assert found.verdict == "ok"
-    assert checks.broker(None).verdict == "ok"
+    assert checks_remote.broker(None).verdict == "ok"
 
 
 def test_a_state_folder_that_is_yet_to_be_made_is_judged_by_where_it_will_be(tmp_path: Path) -> None:
@@ -76,3 +78,82 @@ def test_a_state_folder_that_can_not_be_written_is_told(tmp_path: Path) -> None:
     found = checks.disk(tmp_path / "state")
     assert found.verdict == "warn"
     assert "is no folder that this user can write" in found.found
+
+
+def device_of(folder: Path, more: str) -> DeviceConfig:
+    text = '[device]\nid = "d"\nsite = "s"\n[[camera]]\nname = "a"\nsource = "rtsp://h"\nlayout = "l.json"\n'
+    return decode_config(text + more, folder / "device.toml", Environment())
+
+
+SIGNED = '[mqtt]\nurl = "mqtt://h"\ncommands = "signed"\ncommand_keys = "keys.json"\n'
+
+
+def test_who_may_command_is_told_and_what_is_missing_for_it(tmp_path: Path) -> None:
+    assert checks_remote.commands(device_of(tmp_path, "")).verdict == "ok"
+    unsigned = checks_remote.commands(device_of(tmp_path, '[mqtt]\nurl = "mqtt://h"\ncommands = "unsigned"\n'))
+    assert unsigned.verdict == "warn" and "whoever" in unsigned.found
+    missing = checks_remote.commands(device_of(tmp_path, SIGNED))
+    assert missing.verdict == "fail" and "every command is refused" in missing.found and "fleet init" in missing.mend
+    (tmp_path / "keys.json").write_text("{}")
+    assert checks_remote.commands(device_of(tmp_path, SIGNED)).verdict == "fail"
+    signing = pytest.importorskip("edge_runtime.workshop.enrolment.signing", reason="cryptography is not installed")
+    entry = signing.OperatorKey.create(tmp_path / "anna.pem", "anna").public_entry()
+    (tmp_path / "keys.json").write_bytes(encode_command_keys(CommandKeys((entry,))))
+    found = checks_remote.commands(device_of(tmp_path, SIGNED))
+    assert found.verdict == "ok" and "anna" in found.found
+    wanted = '[mqtt]\nurl = "mqtt://h"\ncommands = "signed"\n[model]\nrepository = "r"\nroot = "root.json"\n'
+    assert checks_remote.commands(device_of(tmp_path, wanted)).verdict == "warn"
+
+
+def test_config_check_names_a_key_file_that_is_none(run: Run, site: Site, tmp_path: Path) -> None:
+    config = tmp_path / "device.toml"
+    text = CONFIG.format(source="http://127.0.0.1:9/a.mjpg", layout=site.layout, port=9)
+    config.write_text(text.replace("[mqtt]", '[mqtt]\ncommands = "signed"\ncommand_keys = "keys.json"'))
+    for raw, word in ((None, "every command is refused"), (b"nonsense", "no file of command keys")):
+        if raw is not None:
+            (tmp_path / "keys.json").write_bytes(raw)
+        ran = run("config", "check", config)
+        assert ran.code == 1 and word in ran.out + ran.err
+    (tmp_path / "keys.json").write_bytes(encode_command_keys(CommandKeys()))
+    assert "lists no key" in run("config", "check", config, "--json").lines[0]["missing"][0]
+
+
+def test_a_repository_is_asked_and_the_device_stays_as_it_is(tmp_path: Path) -> None:
+    pytest.importorskip("securesystemslib", reason="the repository's tools are not installed")
+    assert checks_remote.repository(device_of(tmp_path, "")).verdict == "ok"
+    market = Market(tmp_path)
+    more = f'[model]\nname = "shelf-test"\nrepository = "{market.folder}"\nroot = "{market.root}"\n'
+    empty = checks_remote.repository(device_of(tmp_path, more))
+    assert empty.verdict == "warn" and "no release of shelf-test" in empty.found
+    market.publish("1.2.0")
+    found = checks_remote.repository(device_of(tmp_path, more))
+    assert found.verdict == "ok" and "1.2.0" in found.found
+    assert not (tmp_path / "state").exists()
+    market.root.write_text("{}")
+    assert checks_remote.repository(device_of(tmp_path, more)).verdict == "fail"
+    away = more.replace(str(market.folder), "http://127.0.0.1:9/none")
+    market_root = device_of(tmp_path, away)
+    assert checks_remote.repository(market_root).verdict == "fail"
+
+
+def test_certificate_files_that_do_not_fit_are_named(tmp_path: Path) -> None:
+    assert list(checks_remote.certificates(None)) == []
+    plain = device_of(tmp_path, '[mqtt]\nurl = "mqtt://h"\n').mqtt
+    assert list(checks_remote.certificates(plain)) == []
+    (found,) = checks_remote.certificates(device_of(tmp_path, '[mqtt]\nurl = "mqtts://h"\n').mqtt)
+    assert found.verdict == "ok"
+    for name in ("c.pem", "k.pem"):
+        (tmp_path / name).write_text("no certificate")
+    own = '[mqtt]\nurl = "mqtts://h"\ncert_file = "c.pem"\nkey_file = "k.pem"\n'
+    (wrong,) = checks_remote.certificates(device_of(tmp_path, own).mqtt)
+    assert wrong.verdict == "fail" and wrong.mend
+
+
+def test_of_several_nodes_one_that_is_away_is_a_warning() -> None:
+    with socket.socket() as up, socket.socket() as down:
+        for node in (up, down):
+            node.bind(("127.0.0.1", 0))
+        up.listen()
+        urls = tuple(f"mqtt://127.0.0.1:{node.getsockname()[1]}" for node in (up, down))
+        assert checks_remote.broker(MqttConfig(urls)).verdict == "warn"
+        assert checks_remote.broker(MqttConfig(urls[1:])).verdict == "fail"
