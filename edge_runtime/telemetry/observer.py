@@ -136,6 +136,8 @@ class Telemetry:
     def report_health(self, health: Health) -> None:
         """Say the status if it changed or a heartbeat is due; call it about once a second, frames or not."""
         self._health = health
+        if health.model is None and self._model is not None:
+            self._change_model(None)
         models = replace(
             health.models, agreement=None
         )  # it changes with every frame, and is said with what else changes
@@ -180,7 +182,7 @@ class Telemetry:
             return
         self._send_figures(now_s)
 
-    def _change_model(self, model: ModelId) -> None:
+    def _change_model(self, model: ModelId | None) -> None:
         """Figures are of one model: the interval ends here."""
         if self._model is not None and not all(window.empty for window in self._windows.values()):
             self._send_figures(self._monotonic())

@@ -226,3 +226,15 @@ def test_signals_near_their_baseline_are_left_out() -> None:
     room.now_s = 60
     room.telemetry.tick()
     assert room.outlet.sent(TOPICS.telemetry)[0]["drift"]["cam"]["z"] == {"noise": -2.0, "sharpness": 1.0}
+
+
+def test_in_safe_mode_no_model_is_named() -> None:
+    room = Room()
+    room.telemetry.report_health(Health("ok", (), outcomes.MODEL))
+    room.telemetry.observe(outcomes.usable(STOCKED))
+    room.telemetry.report_health(Health("degraded", ("no model runs",)))
+    room.now_s += 60
+    room.telemetry.observe(outcomes.unusable(Reason.NO_MODEL, STOCKED))
+    first, later = room.outlet.sent(TOPICS.telemetry)
+    assert (first["model"], first["cameras"]["cam"]["frames"]) == ("shelf-occupancy-1.0.0", 1)
+    assert "model" not in later
