@@ -202,11 +202,6 @@ _MAKE_CSR = (
 )
 
 
-def belongs(certificate_pem: bytes, key_pem: bytes) -> bool:
-    """Whether a certificate is of a key. Raises Refused if either is malformed."""
-    return _load_certificate(certificate_pem).public_key() == load_key(key_pem).public_key()
-
-
 def read_issued(certificate_pem: bytes) -> Issued:
     """What is kept about a certificate. Raises Refused."""
     certificate = _load_certificate(certificate_pem)

@@ -21,6 +21,7 @@ from edge_runtime.workshop.enrolment.certificates import (
     fresh_serial,
     new_key,
     public_of,
+    read_issued,
     requested_key,
 )
 from edge_runtime.workshop.enrolment.device_files import device_toml
@@ -141,9 +142,17 @@ def _prepared(register: Register, wanted: Sequence[Wanted], renew: bool, now: fl
         entry = known.get(name, Entry(name))
         if renew != entry.admitted:
             raise Refused(*_misused(name, renew))
+        if want.out is not None and not renew:
+            _check_free(want.out / f"{stem(want.identity)}.crt", entry)
         groups = entry.groups if renew and not want.groups else _checked(want.groups)
         found[name] = msgspec.structs.replace(revoked(entry, now, only_pending=True), groups=groups)
     return found
+
+
+def _check_free(certificate: Path, entry: Entry) -> None:
+    """Another device's files are not overwritten; those of a run that was interrupted are."""
+    if certificate.exists() and read_issued(need(certificate)).serial not in {c.serial for c in entry.certificates}:
+        raise Refused(f"{certificate} is there already, of somebody else", "Name another folder with --out")
 
 
 def _misused(name: str, renew: bool) -> tuple[str, str]:
@@ -193,7 +202,10 @@ def _make(
     put(place / CA_CERTIFICATE, need(folder / CA_CERTIFICATE), synced=False)
     if identity.is_device:
         put(place / COMMAND_KEYS, need(folder / COMMAND_KEYS), synced=False)
-        put(place / "device.toml", device_toml(identity, entry, urls(register), made).encode(), synced=False)
+        name = (
+            "device.toml.enrolled" if (place / "device.toml").exists() else "device.toml"
+        )  # a person may have edited it
+        put(place / name, device_toml(identity, entry, urls(register), made).encode(), synced=False)
     else:
         _equip(folder, register, want, place)
     return made

@@ -183,6 +183,19 @@ def test_enrolled_twice_renewed_and_revoked(folder: Folder) -> None:
     ]
 
 
+def test_what_a_person_wrote_and_what_is_anothers_stays(folder: Folder, tmp_path: Path) -> None:
+    place = _enrol(folder, "lyon/till-3")
+    (place / "device.toml").write_text("# mine\n")
+    _enrol(folder, "lyon/till-3", renew=True)
+    assert (place / "device.toml").read_text() == "# mine\n"
+    assert 'id = "till-3"' in (place / "device.toml.enrolled").read_text()
+    want = members.Wanted(parse("lyon/till-4"), out=place)
+    before = (place / "device.key").read_bytes()
+    with pytest.raises(Refused, match="of somebody else"):
+        members.enrol(folder, [want], members.authority(folder, None), clock)
+    assert (place / "device.key").read_bytes() == before
+
+
 def test_two_devices_of_one_client_id_are_refused(folder: Folder) -> None:
     _enrol(folder, "lyon-1/till")
     with pytest.raises(Refused, match="same MQTT client id as lyon-1/till"):
