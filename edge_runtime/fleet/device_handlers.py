@@ -6,6 +6,7 @@ one recognises, reports and logs by an end that comes by itself, the process by 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from typing import Protocol
 
@@ -188,7 +189,7 @@ def _diagnostics(stamp: Stamp, publisher: Publisher, instruments: Instruments) -
         only(command, ())
         sections, warnings = instruments.diagnose()
         message = Diagnostics(
-            **stamp.head(command.issued_at),
+            **stamp.head(time.time()),
             id=command.id,
             sections={name: dict(found) for name, found in sections.items()},
             warnings=warnings,
