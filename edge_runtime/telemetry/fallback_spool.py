@@ -167,6 +167,8 @@ class FallbackSpool:
         try:
             if self._disk is None:
                 self._disk = self._open_disk()
+            if self._fault:
+                self._disk.note({})  # a disk that is only read from seems well
             self._say_unsaid(self._disk)
             if self._in_memory:
                 self._move(self._disk)

@@ -134,7 +134,10 @@ class Spool(Protocol):
         ...
 
     def note(self, dropped: Mapping[str, int]) -> None:
-        """Count drops that happened on the way to the spool, by reason, among its own."""
+        """Count drops that happened on the way to the spool, by reason, among its own.
+
+        Durably, also if there are none: after it, the storage is known to take what is written.
+        """
         ...
 
     def counts(self) -> SpoolCounts: ...

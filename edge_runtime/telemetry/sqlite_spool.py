@@ -99,7 +99,12 @@ class SqliteSpool:
             self._marked = self._rows.tally.next - 1
 
     def note(self, dropped: Mapping[str, int]) -> None:
-        self._step(lambda: self._rows.counted.update(dropped), durable=False)
+        def write() -> None:
+            self._rows.counted.update(dropped)
+            self._rows.write_figures(self._lived_s())
+            self._rows.counted.clear()
+
+        self._step(write, durable=True)
 
     def counts(self) -> SpoolCounts:
         """Kept along in memory: asks nothing of the disk."""

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import pytest
 from fleet.memory_broker import MemoryBroker, MemoryLink
 
 from benchmarks.faults import spool_errno
+from edge_runtime.errors import TryAgain
 from edge_runtime.telemetry.fallback_spool import RETRY_S, FallbackSpool
+from edge_runtime.telemetry.memory_spool import MemorySpool
 from edge_runtime.telemetry.spool import Entry, Grade
 from edge_runtime.telemetry.sqlite_spool import SqliteSpool
 from edge_runtime.telemetry.uplink import Uplink
@@ -45,6 +48,27 @@ def test_messages_go_up_all_the_same_and_the_trouble_is_told(tmp_path: Path) -> 
     assert path.is_file()
     uplink.stop(0.0)
     assert [entry.id for entry in SqliteSpool(path).begin(9)] == ["b"], "what waited in memory is on the disk"
+
+
+def test_a_disk_that_still_takes_nothing_is_not_said_to_be_back(tmp_path: Path) -> None:
+    class Full(MemorySpool):
+        """It can be asked, and takes nothing."""
+
+        def note(self, dropped: Mapping[str, int]) -> None:
+            raise TryAgain("no space left on device")
+
+        def add(self, entries: Iterable[Entry]) -> int:
+            raise TryAgain("no space left on device")
+
+    clock = spool_errno.Clock()
+    disk = Full(clock=clock, degraded="")
+    spool = FallbackSpool(lambda: disk, clock=clock)
+    spool.add([Entry("a", Grade.EVENT, "t", b"")])
+    spool.begin(1)
+    spool.end(["a"])
+    for _ in range(5):
+        clock.now_s += RETRY_S + 1.0
+        assert spool.counts().degraded == "no space left on device"
 
 
 def _run(uplink: Uplink, clock: spool_errno.Clock) -> None:
