@@ -70,6 +70,13 @@ class Mint:
         make, reasons = KINDS[kind]
         return Hostile(kind, make(self), frozenset(reasons.split()))
 
+    def payload(self) -> bytes:
+        """One that is hostile under every topic, and may be sent as often as one likes."""
+        while True:
+            made = self.hostile()
+            if made.kind not in BY_CIRCUMSTANCE:
+                return made.message.payload
+
 
 def _noise(mint: Mint) -> Incoming:
     return Incoming(TOPICS.command("ping"), mint.chance.randbytes(mint.chance.randrange(400)), False)
@@ -240,6 +247,8 @@ def _many_signatures(mint: Mint) -> Incoming:
     return Incoming(TOPICS.command("ping"), encode_envelope(COMMAND, payload, made), False)
 
 
+BY_CIRCUMSTANCE = frozenset({"replayed", "reordered", "retained", "under another topic", "under another verb's topic"})
+"""Kinds whose payload would be a good command, if it came for the first time and by its own way."""
 KINDS: dict[str, tuple[Callable[[Mint], Incoming], str]] = {
     "random bytes": (_noise, "untrusted"),
     "nested too deep": (_deep, "untrusted"),

@@ -249,7 +249,7 @@ def measure(asked: argparse.Namespace, folder: Path, port: int) -> dict[str, obj
 def make_orders(folder: Path, mint: Mint) -> dict[str, str]:
     """What the flooder is told in each window."""
     mint.seen.append(mint.honest())
-    messages = [mint.hostile().message.payload for _ in range(MESSAGES)]
+    messages = [mint.payload() for _ in range(MESSAGES)]
     (folder / "messages").write_text("\n".join(raw.hex() for raw in messages if raw and len(raw) < 20_000))
     flood = f"{TOPICS.command('ping')} {folder / 'messages'}"
     return {"calm": "-", "elsewhere": f"elsewhere/cmd/ping {folder / 'messages'}", "flood": flood}
