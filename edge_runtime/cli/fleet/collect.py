@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 AT_ONCE = 500
 """Events of one fsync."""
 TELL_S = 10.0
+DROPPED_S = 15.0
+"""An acknowledgement that has not come back by then was dropped."""
 
 
 def register(verbs: Verbs) -> None:
@@ -45,13 +47,13 @@ def register(verbs: Verbs) -> None:
 
 
 def _collect(args: argparse.Namespace) -> int:
-    from edge_runtime.fleet.operator.collector import FILTER, Collector, EventFile
+    from edge_runtime.fleet.operator.collector import FILTERS, Collector, EventFile
     from edge_runtime.fleet.operator.connection import Connection
 
     where = place.find_place(args)
     with EventFile(args.to) as events:
         collector = Collector(events.recover(), args.pattern, f"{where.reach.name}-{args.name}")
-        with Connection(where.reach, args.name, (FILTER,), durable=True) as connection:
+        with Connection(where.reach, args.name, FILTERS, durable=True) as connection:
             if not args.json:
                 say(f"collecting into {args.to}; Ctrl-C ends it")
             with contextlib.suppress(KeyboardInterrupt):
@@ -62,6 +64,7 @@ def _collect(args: argparse.Namespace) -> int:
 
 def _carry_on(connection: Connection, collector: Collector, events: EventFile, args: argparse.Namespace) -> None:
     began_s = told_s = time.monotonic()
+    first_s = float("inf")
     while not args.duration or time.monotonic() - began_s < args.duration:
         messages = list(islice(connection.drain(0.2), AT_ONCE))
         lines, ids = collector.take(messages)
@@ -69,8 +72,15 @@ def _carry_on(connection: Connection, collector: Collector, events: EventFile, a
             events.add(lines)
         for topic, ack in collector.acks(ids, time.time()):
             connection.publish(topic, ack, 1, False)
+            first_s = min(first_s, time.monotonic())
         for message in messages:
             connection.done(message)
+        if not collector.heard_back and time.monotonic() - first_s > DROPPED_S:
+            complain(
+                "the broker drops the acknowledgements: devices will send everything again. This takes a collector's "
+                "certificate: edge-runtime fleet enrol _collector/NAME"
+            )
+            first_s = float("inf")
         if time.monotonic() - told_s >= TELL_S:
             told_s = time.monotonic()
             _tell(collector, args)

@@ -21,7 +21,8 @@ from edge_runtime.fleet.operator.views import EventView
 from edge_runtime.telemetry.messages import MAX_EVENT_BYTES, Ack, encode
 from edge_runtime.telemetry.topics import ROOT
 
-FILTER = (f"{ROOT}/+/+/event/#", 1)
+FILTERS = ((f"{ROOT}/+/+/event/#", 1), (f"{ROOT}/+/+/ack", 0))
+"""Its own acknowledgements too: a broker that drops them would not say so."""
 REMEMBERED = 200_000
 """Events whose ids are known: what comes again later than so many others is written twice."""
 PER_ACK = 64
@@ -94,6 +95,8 @@ class Collector:
         self._known: OrderedDict[tuple[str, str, str], None] = OrderedDict.fromkeys(known)
         self._pattern, self._name = pattern, name[:64]
         self.written = self.repeated = self.refused = 0
+        self.heard_back = False
+        """Whether one of its own acknowledgements has come back."""
 
     def take(self, messages: Iterable[Arrived]) -> tuple[list[bytes], Mapping[str, tuple[str, ...]]]:
         """Lines to write, and `site/device` -> ids to acknowledge once they are written."""
@@ -101,6 +104,9 @@ class Collector:
         ids: defaultdict[str, list[str]] = defaultdict(list)
         for message in messages:
             where = address(message.topic)
+            if where is not None and where.kind == "ack":
+                self.heard_back = self.heard_back or self._mine(message.payload)
+                continue
             if where is None or where.kind != "event" or not matches(self._pattern, where.site, where.device):
                 continue
             try:
@@ -126,6 +132,12 @@ class Collector:
             for first in range(0, len(found), PER_ACK):
                 ack = Ack(ids=found[first : first + PER_ACK], collector=self._name, at=round(at, 3))
                 yield f"{ROOT}/{device}/ack", encode(ack)
+
+    def _mine(self, payload: bytes) -> bool:
+        try:
+            return msgspec.json.decode(payload, type=Ack).collector == self._name
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            return False
 
     def _read(self, payload: bytes) -> _Event:
         if len(payload) > MAX_EVENT_BYTES:

@@ -151,7 +151,7 @@ class Connection:
     def done(self, message: Arrived) -> None:
         """Of a durable reader: the broker need not keep this message any longer."""
         client = self._client
-        if client is not None and message.connection == self.connections:
+        if client is not None and message.mid and message.connection == self.connections:
             client.ack(message.mid, 1)
 
     def _run(self) -> None:
