@@ -27,6 +27,8 @@ RETRY_S = 1.0
 
 @dataclass(frozen=True, slots=True)
 class CourierSettings:
+    """How much goes at once, and how fast."""
+
     window: int = 32
     """Records in flight at once."""
     reserve: int = 8
