@@ -89,12 +89,13 @@ class CommandGate:
         known = self.journal.get(command.id)
         if known is not None and known.digest == digest:
             return Repeated(known.response, known.reply_to)
+        name = command.id if known is None else ""  # a stranger must not answer for a command that was taken
         fault = self._address_fault(command, topic) or self._time_fault(command, now)
         if fault:
-            return Denied(command.id, topic.rpartition("/")[2], *fault)
+            return Denied(name, topic.rpartition("/")[2], *fault)
         allowed = tuple(claim for claim in sealed.claims if claim.key.may(command.verb, command.audience))
         if not allowed:
-            return Denied(command.id, command.verb, *_not_allowed(command, sealed.claims[0].key))
+            return Denied(name, command.verb, *_not_allowed(command, sealed.claims[0].key))
         fresh = tuple(claim for claim in allowed if command.seq > self._floor(command, claim.key))
         if not fresh and known is None:
             return Denied(command.id, command.verb, *_replayed(command, self._floor(command, allowed[0].key)))
@@ -109,7 +110,7 @@ class CommandGate:
         try:
             key = self._opener.verify(pending.sealed).key
         except Refused as fault:
-            return Denied(command.id, command.verb, Reason.FORGED, fault.found)
+            return Denied(command.id if known is None else "", command.verb, Reason.FORGED, fault.found)
         if not key.may(command.verb, command.audience):
             return Denied(command.id, command.verb, *_not_allowed(command, key))
         if known is not None:

@@ -93,6 +93,19 @@ def test_a_device_whose_clock_is_wrong(tmp_path: Path, clock: str, reasons: set[
     assert target.done == [command["id"]]
 
 
+@pytest.mark.parametrize("kind", ["expired", "misaddressed", "a key without the right", "another command's signature"])
+def test_a_stranger_can_not_answer_for_a_command_that_was_taken(kind: str) -> None:
+    """What borrows its id is refused without naming it: whoever waits for the receipt is not misled."""
+    with hostile.scene(OPEN) as (mint, target, _):
+        said: list[tuple[str, str]] = []
+        target.queue._receipts.refuse = lambda denied: said.append((denied.id, denied.reason))  # type: ignore[method-assign,func-returns-value]
+        taken, fresh = target.done[0], mint.command
+        mint.command = lambda **changes: fresh(**{"id": taken} | changes)  # type: ignore[method-assign]
+        target.queue.arrived(KINDS[kind][0](mint))
+        target.queue.drain()
+        assert [name for name, _ in said] == [""] and len(target.done) == 10
+
+
 def test_an_expired_command_stays_expired_when_the_clock_is_set_back(tmp_path: Path) -> None:
     """The time floor is what the update metadata vouched for; the clock may say what it likes."""
     mint = Mint(tmp_path / "keys", 9)
