@@ -293,3 +293,45 @@ def test_what_the_device_must_take_whole_is_closed_in_the_document_too() -> None
 def test_the_parts_of_a_desired_state_are_those_of_the_code() -> None:
     told = document()["components"]["schemas"]["desiredModel"]["properties"]
     assert set(told) == {field.name for field in msgspec.structs.fields(DesiredModel)}
+
+
+BASELINE = Path(__file__).with_name("messages-1.json")
+
+
+def flattened(name: str) -> dict[str, str]:
+    """Path -> types, and the closed words where there are some: what a reader of this version relies on."""
+
+    def walk(schema: Schema, path: str) -> Iterator[tuple[str, str]]:
+        closed_words = words(schema, None)
+        yield path, " ".join([*sorted(kinds(schema, None)), *([f"of {sorted(closed_words)}"] if closed_words else [])])
+        for each in alternatives(schema, None):
+            for field, value in each.get("properties", {}).items():
+                yield from walk(value, f"{path}.{field}")
+            for key, step in (("additionalProperties", "*"), ("items", "[]")):
+                if isinstance(each.get(key), dict):
+                    yield from walk(each[key], f"{path}.{step}")
+
+    return dict(walk(document()["components"]["schemas"][name], name))
+
+
+def said_by_devices() -> dict[str, str]:
+    found: dict[str, str] = {}
+    for name, record in RECORDS.items():
+        if record in get_args(messages.Message):
+            found |= flattened(name)
+    return found
+
+
+def test_nothing_is_taken_away_within_a_version() -> None:
+    """Readers of the first version rely on it. What must change all the same becomes edge/<kind>/2.
+
+    `python -c "from telemetry.test_asyncapi import write_baseline; write_baseline()"` in tests/ takes up what was added.
+    """
+    promised, now = json.loads(BASELINE.read_text("utf-8")), said_by_devices()
+    gone = {path: (told, now.get(path, "gone")) for path, told in promised.items() if now.get(path) != told}
+    assert gone == {}
+
+
+def write_baseline() -> None:
+    """Promise what the document says now."""
+    BASELINE.write_text(json.dumps(said_by_devices(), indent=1, sort_keys=True) + "\n", "utf-8")
