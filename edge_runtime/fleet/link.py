@@ -31,6 +31,12 @@ log = logging.getLogger(__name__)
 
 SETTLED_S = 30.0
 """A connection that lasted this long was a good one: the next back-off begins anew."""
+OFTEN = 3
+"""Connections in a row that were lost before they were settled: then there is a reason for it."""
+NOT_FOR_LONG = (
+    "If it never lasts, the broker may forbid something that this device subscribes to or says: see its log; "
+    'with [mqtt] receipts = "broker" it subscribes to nothing of its own'
+)
 TICK_S = 0.5
 """Between two looks at what is to be read back."""
 HOUR_S = 3_600.0
@@ -42,6 +48,7 @@ class MqttLink:
     Availability is its own business: the will (`offline`, `lost`), the birth (`online`) at every connect and the
     farewell (`offline`, `stopped`) share topic, QoS 1 and retain, and carry the session and the connection's number.
     `on_connect` callbacks run in the link's thread after the birth; the listener runs in paho's thread: be quick there.
+    With `Proof.BROKER` it subscribes to nothing but what `listen` asks for: no echo, no read back, no look for a twin, no `tidy`.
     A durable record (`event/...`) is ACKNOWLEDGED when its proof has come (`receipts`), anything else by the broker.
     """
 
@@ -64,7 +71,9 @@ class MqttLink:
         self._dialer = Dialer(settings, chance)
         self._own = f"{stamp.topics.base}/"
         self._receipts = ReceiptBook(stamp.topics, settings.proof, clock)
-        self._samples = Samples(stamp.topics, clock, settings.proof is not Proof.BROKER)
+        self._reads_own = settings.proof is not Proof.BROKER
+        """Whether it subscribes to what it says itself. There are brokers that end a connection for that."""
+        self._samples = Samples(stamp.topics, clock, self._reads_own)
         self._twins = Twins(stamp, clock)
         self._hushed: dict[str, float] = {}
         """Filter -> when it is subscribed to again."""
@@ -209,11 +218,12 @@ class MqttLink:
         self._receipts.connected()
         self._samples.connected()
         self._refused = ()
-        session.subscribe(((self._stamp.topics.availability, 0),))
+        if self._reads_own:
+            session.subscribe(((self._stamp.topics.availability, 0),))
         self._birth = self._say_availability(session, "online", "connected")
         session.subscribe(tuple((name, 0) for name in self._receipts.filters))
         session.subscribe(tuple(each for each in self._filters if each[0] not in self._hushed))
-        if self._leftovers is not None and self._leftovers.begin():
+        if self._reads_own and self._leftovers is not None and self._leftovers.begin():
             session.subscribe(((self._leftovers.filter, 0),))
         if self._problem:
             log.info("connected to %s again", session.address)
@@ -249,6 +259,8 @@ class MqttLink:
             self._twins.sign()
         elif fault.cause is Cause.LOST and self._twins.seen_since(began_s):
             fault = taken(str(session.address), self._settings.client_id)
+        elif fault.cause is Cause.LOST and self._dialer.rounds >= OFTEN:
+            fault = ConnectFault(Cause.LOST, fault.found, NOT_FOR_LONG)
         self._failed(fault)
 
     def _tend(self, session: Session) -> None:

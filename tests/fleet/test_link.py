@@ -404,7 +404,7 @@ def test_the_shelf_of_a_camera_that_is_no_more_is_cleared_once(broker: Broker) -
     reader = Reader(broker.port)
     for topic in (TOPICS.shelf("old"), TOPICS.shelf("cam"), "edge/v1/store/other/shelf/old"):
         reader.send(topic, encode(builders.shelf(STAMP, 1, outcomes.usable({"a": State.STOCKED}))), retain=True)
-    link = linked(broker.url)
+    link = linked(broker.url, proof=Proof.ECHO)
     link.tidy(f"{TOPICS.base}/shelf/", {TOPICS.shelf("cam")})
     link.start()
     wait_until(lambda: any(payload == b"" for _, payload, _ in reader.messages), "it is cleared")
