@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import contextlib
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -252,3 +254,18 @@ def test_both_ways_of_checking_agree(data: st.DataObject) -> None:
         return
     answers = {check(bytes(public), bytes(signature), message) for check in CHECKS.values()}
     assert len(answers) == 1
+
+
+def test_a_device_that_hears_commands_loads_no_cryptography_before_the_first_signature() -> None:
+    """Measured in a fresh interpreter; then the small module alone where the fast one is not installed."""
+    code = (
+        "import sys, edge_runtime.fleet.command_queue, edge_runtime.lifecycle.trust.key_ring\n"
+        "from edge_runtime.lifecycle.trust import signatures\n"
+        "heavy = ('tuf', 'securesystemslib', 'cryptography', 'requests')\n"
+        "print([name for name in heavy if name in sys.modules])\n"
+        "sys.modules['cryptography'] = None\n"
+        "print(signatures.is_signed(bytes([2] * 32), bytes(64), b''))\n"
+        "print([n for n in sys.modules if n.startswith(('securesystemslib.signer', 'cryptography.'))])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split("\n")[:3] == ["[]", "False", "[]"], done.stdout
