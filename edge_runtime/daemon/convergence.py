@@ -35,6 +35,9 @@ LOOK_S = 5.0
 """Between two looks while a wish is under way."""
 SETTLED_LOOK_S = 60.0
 """And while there is nothing to do: somebody may have put another model in place by hand."""
+ASK_S, ASK_AGAIN_S = 45.0, 7_200.0
+"""After a connect, and from then on, the retained wish is asked for once more: a clustered broker whose node has just died
+takes a subscription and delivers nothing of what it retains (seen with NATS 2.15: "error loading retained messages")."""
 PER_S, BURST = 20.0, 40
 """Wishes that are read: what comes faster is dropped, for the retained one comes again."""
 _PACE_S: Mapping[type[EdgeError], tuple[float, float]] = {
@@ -97,6 +100,9 @@ class Convergence:
         self._declined: Declined | None = None
         self._doubtful: Incoming | None = None
         """The last message that could not be trusted; it is judged again now and then, for keys come and go."""
+        self.ask: Callable[[], None] | None = None
+        """Has the broker say the retained wish once more."""
+        self._ask_s = float("inf")
         self.strangers = 0
         """Messages of keys that are not known here."""
 
@@ -124,6 +130,11 @@ class Convergence:
         """Look now: the broker is back, or there is a newer wish."""
         self._asked = True
 
+    def connected(self) -> None:
+        """The broker is back."""
+        self._ask_s = self._clock() + ASK_S * (0.5 + 0.5 * self._chance())
+        self.hurry()
+
     # The inference loop
 
     def attend(self, daemon: Daemon) -> None:
@@ -135,6 +146,9 @@ class Convergence:
         if done is not None:
             self._found(done, daemon)
         now = self._clock()
+        if now >= self._ask_s and self.ask is not None:
+            self._ask_s = now + ASK_AGAIN_S * (0.5 + 0.5 * self._chance())
+            self.ask()
         if self._asked:
             self._asked, self._failures, self._due_s = False, 0, now
         if now >= self._due_s and self._job is None and not self._looking.key:

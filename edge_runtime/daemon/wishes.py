@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from edge_runtime.lifecycle.entries import Entry
     from edge_runtime.lifecycle.state_file import Step
 
+GAP_S = 0.5
+"""Between leaving a subscription and taking it anew."""
 CHECKS_PER_S, CHECKS_BURST = 0.5, 8
 """Signatures of wishes, which have a budget of their own: a flood of commands does not starve them."""
 
@@ -83,7 +85,8 @@ def attach(convergence: Convergence, line: Line) -> None:
     """Let it hear what comes over the line, and look at once whenever the broker is back."""
     line.convergence = convergence
     line.mailbox.sort("desired", (line.stamp.topics.desired,), convergence.arrived)
-    line.link.on_connect(convergence.hurry)
+    line.link.on_connect(convergence.connected)
+    convergence.ask = lambda: line.link.hush(GAP_S, (line.stamp.topics.desired,))
 
 
 def seen_of(store: Shelves, settings: SetFromAfar | None = None) -> Seen:

@@ -192,6 +192,11 @@ class SwarmLink:
             client.cut()
         self._over()
 
+    def ask_again(self, name: str) -> None:
+        """Subscribe once more, for what the broker retains there."""
+        if self._client is not None and self.connected:
+            self._client.subscribe([(name, 0)])
+
     def new_session(self) -> None:
         """The process begins anew: its connections are counted from one."""
         self.connection = 0

@@ -333,3 +333,17 @@ def test_a_device_that_is_told_its_model_does_not_look_for_others_by_itself(site
     site.say(20, log__level="debug")
     site.turn()
     assert looks, "a wish that names no model leaves that to the device"
+
+
+def test_the_retained_wish_is_asked_for_again_some_time_after_a_connect(site: Site) -> None:
+    """A cluster whose node has just died takes a subscription and delivers nothing of what it retains."""
+    asked: list[float] = []
+    site.convergence.ask = lambda: asked.append(site.rig.clock.now)
+    site.turn()
+    assert not asked
+    site.convergence.connected()
+    began_s = site.rig.clock.now
+    site.rig.turns(site.daemon, 80, None, 1.0)
+    assert [at - began_s for at in asked] == [45.0]
+    site.rig.turns(site.daemon, 150, None, 50.0)
+    assert len(asked) == 2

@@ -63,7 +63,11 @@ class Crowd:
 @pytest.mark.undocumented("plain words on event topics")
 def test_publishes_are_acknowledged_and_heard(broker: LocalBroker) -> None:
     crowd = Crowd([parse_url(broker.url)])
-    crowd.until(lambda: len(crowd.heard) >= 25)  # everybody is subscribed: all have heard of all
+    crowd.until(
+        lambda: {message.topic for message in crowd.heard} == {f"edge/v1/s/d{n}/availability" for n in range(5)}
+    )
+    probes = [link.publish("edge/v1/s/d0/event/probe", b"?", 1, False) for link in crowd.links]
+    crowd.until(lambda: all(probe.delivery() is Delivery.ACKNOWLEDGED for probe in probes))  # so are the subscriptions
     sent = crowd.links[0].publish("edge/v1/s/d0/event/x", b"hello", 1, False)
     crowd.until(lambda: sent.delivery() is Delivery.ACKNOWLEDGED)
     crowd.until(lambda: sum(message.payload == b"hello" for message in crowd.heard) == 5)

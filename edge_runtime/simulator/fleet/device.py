@@ -27,6 +27,8 @@ LOOK_S = 0.5
 """Between two looks of the uplink while something is under way ..."""
 BUSY_S = 0.9
 """... which it says by asking to be called again within so long."""
+ASK_S = 45.0
+"""After a connect the retained wish is asked for once more, as the device does (`daemon.convergence`)."""
 RETAINED = 4
 """Topics that a device says anew at every connect, beside its availability."""
 AWAY_S = 20.0
@@ -130,6 +132,13 @@ class VirtualDevice:
 
     def _connected(self) -> None:
         self._said_before = self._uplink.counts().retained
+        connection = self._link.connection
+
+        def ask_again() -> None:
+            if self._link.connection == connection:
+                self._link.ask_again(self.topics.desired)
+
+        self._after(ASK_S * self._chances.uniform(0.5, 1.0), ask_again)
 
     def _boot(self) -> None:
         now = self._wall()
