@@ -98,8 +98,6 @@ class Info(Head, frozen=True, tag="edge/info/1", kw_only=True):
     commands: str = "off"
     """Whether the device obeys, and whom: `off`, `signed` or `unsigned`."""
     groups: tuple[str, ...] = ()
-    """By whose names it can be commanded together with others."""
-    groups: tuple[str, ...] = ()
     """Whose commands it obeys besides its own and its site's."""
 
 
