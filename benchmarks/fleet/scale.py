@@ -167,7 +167,7 @@ def _terms(world: World) -> list[str]:
     """A rollout in minutes: rings as in the field, watches as short as the figures allow."""
     soak_s = 3.5 * world.scale.telemetry_s
     return [
-        "--rings", "canary=@canary,10%,50%,100%", "--soak", f"{soak_s:.0f}", "--settle", "300", "--patience", "300",
+        "--rings", "canary=@canary,10%,100%", "--soak", f"{soak_s:.0f}", "--settle", "300", "--patience", "300",
         "--grace", "60", "--shadow", "3", "--trial", "6",
     ]  # fmt: skip
 
