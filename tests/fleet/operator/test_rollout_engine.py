@@ -168,6 +168,27 @@ def test_a_group_can_be_the_canaries_and_a_single_device_as_well():
     assert alone.head.phase == "completed", alone.head.note
 
 
+@pytest.mark.parametrize("gates", [{}, {"failed_share": 0.1}, {"accuracy_drop": 0.03}])
+def test_canaries_that_are_all_offline_are_no_yes(gates):
+    world = fleet(30)
+    world.groups = {"canary": {"s0/d000", "s1/d001", "s2/d002"}}
+    for name in world.groups["canary"]:
+        world.boxes[name].online = False
+    rollout = carry_out(world, begin(world, plan(rings=parse_rings("canary=@canary,100%"), gates=gates)))
+    assert rollout.head.phase == "halted"
+    assert "of 3 devices 0 are online" in rollout.head.note
+    assert written(world) == []
+
+
+def test_canaries_that_have_the_model_already_do_not_hold_it_up():
+    world = fleet(30)
+    world.groups = {"canary": {"s0/d000", "s1/d001", "s2/d002"}}
+    for name in world.groups["canary"]:
+        world.boxes[name].model = NEW
+    rollout = carry_out(world, begin(world, plan(rings=parse_rings("canary=@canary,100%"))))
+    assert rollout.head.phase == "completed", rollout.head.note
+
+
 def test_a_bad_model_fails_on_one_device_alone_too():
     world = fleet(1, **{"1_1_0": (0.7, 0.02, 100.0)})
     rollout = carry_out(world, begin(world, plan(rings=parse_rings("100%"))))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -77,7 +78,7 @@ class Village:
 
 PLAN = Plan(
     model=NEW, rings=parse_rings("canary=3,100%"), gates={"accuracy_drop": 0.03, "failed_share": 0.1}, seed="s",
-    soak_s=0.2, settle_s=5.0, patience_s=5.0,
+    soak_s=0.2, settle_s=30.0, patience_s=30.0,
 )  # fmt: skip
 
 
@@ -106,14 +107,16 @@ class Office:
         desk = Journal(self.folder / journal, "spring")
         local, remote = desk.read(), tower.ledger.rollouts.get("spring")
         if local.head is None and remote is None and HEAD_TOPIC not in tower.ledger.refused:
+            now = time.time()
             head = Head(
-                name="spring", plan=PLAN, generation=1, owner=owner, revision=1, began_at=1.0, at=1.0, phase="baseline"
-            )
+                name="spring", plan=PLAN, generation=1, owner=owner, revision=1, began_at=now, at=now, phase="baseline",
+                since=now,
+            )  # fmt: skip
             self.rollout, self.batches = Rollout(head), {}
         else:
             known, self.remarks = merged(local, remote, tower.ledger.refused.get(HEAD_TOPIC, ""))
             self.rollout, self.batches = Rollout(known.head, known.batches.values()), known.batches
-            self.rollout.take(self.rollout.claimed(owner, 2.0))
+            self.rollout.take(self.rollout.claimed(owner, time.time()))
         return RolloutRun(connection, tower, self.rollout, desk, self.signer, step_s=0.01)
 
     def carry(self, run: RolloutRun) -> Head:

@@ -63,7 +63,10 @@ def _restarted(head: Head, cohort: Cohort, sight: Sight) -> Judged:
 
 
 def figure_gates(head: Head, cohort: Cohort, sight: Sight, look: int) -> tuple[Judged, ...]:
-    """What the figures say of this ring at the `look`-th look. A ring without devices to judge by has nothing to say."""
+    """What the figures say of this ring at the `look`-th look.
+
+    Nothing, where all of its devices had the model before, or where only those that were offline were left for the last ring.
+    """
     plan = head.plan
     target = f"{plan.model.name}-{plan.model.version}"
     ring = [t for t in cohort.ring(head.ring) if t.online and not _had_it(t, head)]

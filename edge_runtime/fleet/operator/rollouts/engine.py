@@ -106,14 +106,17 @@ class Rollout:
         present = [device for device in members if sight.seen(device).online]
         ready = sum(self._has_past(device, sight) for device in present)
         compares = any(gate in plan.gates for gate in FIGURES)
-        if not compares or ready >= max(1, plan.reporting * len(present)) or (not present and self._had_time(now)):
+        if present and (not compares or ready >= max(1, plan.reporting * len(present))):
             return [self._to("writing", now)]
+        if not present and ring == len(plan.rings) - 1 and self._had_time(now):
+            return [self._to("writing", now)]  # nobody to judge by, and nobody left who would be touched next
         if now - self.head.since > plan.patience_s:
             name = plan.rings[ring].name
             return [
                 self.halted(
-                    f"ring {name}: {ready} of {len(present)} devices that are online have told figures of the model "
-                    "before: there is nothing to compare with. Check that they send telemetry, then resume",
+                    f"ring {name}: of {len(members)} devices {len(present)} are online, and {ready} of them have told "
+                    "figures of the model before: there is nothing to compare with. Check that they send telemetry, "
+                    "then resume",
                     now,
                 )
             ]
