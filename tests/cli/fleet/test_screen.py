@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge_runtime.cli.fleet import screen
@@ -14,6 +14,7 @@ from edge_runtime.fleet.operator.directory import Device, Directory
 CELLS = st.text(max_size=12)
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(CELLS, CELLS, CELLS, CELLS), max_size=5), st.integers(6, 60))
 def test_no_line_is_wider_than_the_terminal(rows, room):
     lines = screen.grid(("ONE", "TWO", "THREE", "FOUR"), rows, room)
@@ -22,6 +23,7 @@ def test_no_line_is_wider_than_the_terminal(rows, room):
     assert all(line.isprintable() for line in lines)
 
 
+@settings(deadline=None)
 @given(st.text(max_size=30), st.integers(1, 20))
 def test_a_cell_has_the_width_it_was_given(text, room):
     assert screen.columns(screen.fit(text, room)) == room
@@ -47,6 +49,7 @@ def fleet(number: int) -> list[Device]:
     return known.chosen()
 
 
+@settings(deadline=None)
 @given(st.integers(0, 60), st.integers(20, 120), st.integers(5, 40), st.lists(st.sampled_from(
     ["up", "down", "page up", "page down", "home", "end", "p", ""]), max_size=6))  # fmt: skip
 def test_a_frame_fits_and_scrolling_never_leaves_the_fleet(number, width, height, keys):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from telemetry.asyncapi import check
 
@@ -60,6 +60,7 @@ def test_what_is_no_event_of_that_device_is_refused():
     assert Collector(pattern="t/*").take([event("1")]) == ([], {})
 
 
+@settings(deadline=None, max_examples=40)
 @given(st.integers(0, 400), st.integers(1, 5))
 def test_a_torn_end_is_taken_off_and_what_is_whole_is_known(tmp_path_factory, cut, number):
     path: Path = tmp_path_factory.mktemp("c") / "events.jsonl"

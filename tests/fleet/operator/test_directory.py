@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge_runtime.fleet.desired import Desired, DesiredModel, encode_desired
@@ -90,6 +90,7 @@ def test_problems_come_with_the_gravest_first_and_each_has_a_sentence():
     assert words(heard(silent)) == ["silent"]
 
 
+@settings(deadline=None)
 @given(st.text(max_size=60), st.binary(max_size=80), st.booleans())
 def test_no_message_whatever_makes_it_fall_over(topic, payload, retained):
     known = d.Directory()
@@ -99,6 +100,7 @@ def test_no_message_whatever_makes_it_fall_over(topic, payload, retained):
         problems(device, NOW)
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.sampled_from(["at", "session", "state", "cameras", "spool", "model", "reasons"]), st.none() | st.text() | st.integers() | st.floats() | st.lists(st.text()), max_size=5))  # fmt: skip
 def test_no_status_whatever_makes_it_fall_over(fields):
     known = d.Directory()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge_runtime.cli.fleet.send import arguments, scalar
@@ -110,6 +110,7 @@ def test_values_are_what_they_look_like():
             arguments(wrong)
 
 
+@settings(deadline=None)
 @given(st.text(max_size=40))
 def test_any_text_is_some_value(text):
     assert isinstance(scalar(text), str | int | float | bool | None)
