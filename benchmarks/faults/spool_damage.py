@@ -29,15 +29,18 @@ def campaign(quick: bool) -> Iterator[Row]:
     with new_spool_scene() as scene:
         yield flip_row(scene, "closed", NAME, stride)
         yield flip_row(scene, "crashed", NAME, stride)
-        yield flip_row(scene, "crashed", JOURNAL, stride * 3)
-        yield cut_row(scene, "closed", NAME, stride)
-        yield cut_row(scene, "crashed", JOURNAL, stride * 3)
+        yield flip_row(scene, "crashed", JOURNAL, stride * 7)
+        yield cut_row(scene, "closed", NAME, stride * 3)
+        yield cut_row(scene, "crashed", JOURNAL, stride * 7)
         yield thing_row(scene)
         yield session_row(scene.root)
 
 
 def flip_row(scene: SpoolScene, picture: str, name: str, stride: int) -> Row:
-    """Every `stride`-th byte of the file turned over, one at a time: at most the row that it is in is lost."""
+    """Every `stride`-th byte of the file turned over, one at a time: at most the row that it is in is lost.
+
+    The journal is longer, and tried at every seventh.
+    """
     scene.restore(picture)
     size = (scene.folder / name).stat().st_size
 
@@ -52,7 +55,7 @@ def flip_row(scene: SpoolScene, picture: str, name: str, stride: int) -> Row:
         return damage
 
     tries = [(f"byte {at}", flip(at)) for at in range(0, size, stride)]
-    what = f"any byte of a {picture} spool's {_kind(name)} changed: at most the row that it is in is lost"
+    what = f"a byte of a {picture} spool's {_kind(name)} changed, anywhere: at most the row that it is in is lost"
     return _row(scene, picture, name, tries, what, may_lose=1)
 
 

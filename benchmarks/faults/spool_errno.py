@@ -51,7 +51,7 @@ def change_row(scene: SpoolScene, picture: str, stride: int = 1) -> Row:
 def look_row(scene: SpoolScene, picture: str, stride: int = 1) -> Row:
     """Fail each `stride`-th call that reads, once and from then on."""
     plans = [(errno.EIO, False), (errno.EIO, True)]
-    what = f"a read, open, lock ... of the spool fails (EIO; once, for good); before: {picture}"
+    what = f"a read, open, stat ... of the spool fails (EIO; once, for good); before: {picture}"
     return _row(scene, picture, SPOOL_LOOKS | LOOKS, plans, stride, what)
 
 

@@ -33,7 +33,7 @@ _CALLS = {
 _OPENAT = 257
 CHANGES = frozenset({"open to write", "write", "fsync", "ftruncate", "rename", "mkdir", "unlink", "flock"})
 SPOOL_CHANGES = CHANGES | {"pwrite64", "fdatasync"}
-SPOOL_LOOKS = frozenset({"pread64", "access", "fcntl"})
+SPOOL_LOOKS = frozenset({"pread64", "access"})
 LOOKS = frozenset({"open", "read", "close", "stat", "fstat", "lstat", "lseek", "getdents64", "newfstatat"})
 """Names of the calls that reach the disk; all others are told by number. A spool makes some that a store does not."""
 CAN_FAIL_CALLS = platform.machine() == "x86_64"
