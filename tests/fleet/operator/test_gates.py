@@ -13,7 +13,6 @@ from edge_runtime.fleet.operator.rollouts.gates import ALPHA, Pair, counted, jud
 from edge_runtime.fleet.operator.rollouts.plan import Ring, in_order, parse_gates, parse_rings
 from edge_runtime.fleet.operator.rollouts.student import t_quantile
 
-
 TRIES = 120
 
 
