@@ -31,7 +31,7 @@ try:
     from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 except ImportError:
     raise Unavailable(
-        "certificates need the package cryptography, which is not installed", "pip install 'edge-runtime[build]'"
+        "certificates need the package cryptography, which is not installed", "pip install 'edge-runtime[fleet]'"
     ) from None
 
 NODE_USER = "urn:edge-runtime:node"
