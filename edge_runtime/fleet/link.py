@@ -199,7 +199,8 @@ class MqttLink:
             try:
                 session = self._open()
             except ConnectFault as fault:
-                self._failed(fault)
+                if not self._stopping.is_set():
+                    self._failed(fault)
             else:
                 self._stay(session)
                 session.forget()
@@ -215,6 +216,9 @@ class MqttLink:
         self._opened_s, self._read_hours = self._clock(), 1
         will = self._stamp.topics.availability, self._availability("offline", "lost")
         session = self._dialer.connect(will, self._dispatch, self._filter_refused)
+        if self._stopping.is_set():  # nobody would take the birth back
+            session.forget()
+            raise ConnectFault(Cause.STOPPED, "the link was stopped while it connected")
         self._receipts.connected()
         self._samples.connected()
         self._refused = ()
@@ -244,6 +248,7 @@ class MqttLink:
         """Until the session is over."""
         began_s, born_at = self._opened_s, self._wall()
         if self._stopping.is_set():
+            self._say_availability(session, "offline", "stopped")
             session.close(1.0)
         while not session.over.wait(TICK_S):
             self._tend(session)

@@ -433,3 +433,24 @@ def test_a_connection_that_never_lasts_names_what_may_be_the_reason() -> None:
         assert link.publish(TOPICS.event("slot"), b"").delivery() is Delivery.PENDING
         assert link.connections == 1
         link.stop()
+
+
+def test_a_link_that_is_stopped_while_it_connects_is_never_born() -> None:
+    received: list[bytes] = []
+
+    def answer(end: socket.socket, connect: bytes) -> None:
+        received.append(connect)
+        time.sleep(0.5)
+        end.sendall(b"\x20\x02\x00\x00")
+        while piece := end.recv(4_096):
+            received.append(piece)
+
+    with served(answer) as port:
+        link = linked(f"mqtt://127.0.0.1:{port}", dialect=Dialect.V311)
+        link.start()
+        wait_until(lambda: received, "it connects")
+        link.stop(0.1)
+        assert link.state is LinkState.STOPPED and link.problems == ()
+        wait_until(lambda: not any(thread.name == "mqtt-link" for thread in threading.enumerate()), "the end")
+    assert not any(b"online" in piece for piece in received)
+    assert link.state is LinkState.STOPPED
