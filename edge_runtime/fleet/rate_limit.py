@@ -39,7 +39,7 @@ class Rate:
 class Limits:
     """One number for each thing that a message can cost the device."""
 
-    reading: Rate = Rate(20.0, 400)
+    reading: Rate = Rate(20.0, 100)
     """Messages that are read and come to nothing, for each topic root: those to this device, its site, each group.
     What is beyond is dropped unread. A command that is taken gives its token back."""
     checks: Rate = Rate(2.0, 8)

@@ -16,7 +16,7 @@ from edge_runtime.fleet.rate_limit import Rate, RateLimit
 
 log = logging.getLogger(__name__)
 
-HEARING = Rate(20.0, 400)
+HEARING = Rate(20.0, 100)
 """Messages of one subscription before it is a flood. Operators send a few a minute."""
 FIRST_S, LONGEST_S = 5.0, 40.0
 """How long it stays shut: twice as long each time ..."""
