@@ -7,6 +7,8 @@ import threading
 from edge_runtime.telemetry.pace import Bucket
 from edge_runtime.telemetry.publisher import Delivery, Publisher, Receipt
 
+LATE_S = 30.0
+"""What the broker has not acknowledged by then it never will: a cluster whose leader dies forgets what it was about to store."""
 RESAY_S = 5.0
 """What the broker did not take, while the connection stands, is said again after this long."""
 
@@ -21,7 +23,8 @@ class RetainedState:
         self._newest: dict[str, bytes] = {}
         self._unsaid: dict[str, float] = {}
         """Topic -> not before; topics whose newest payload the broker does not have, in the order in which to say them."""
-        self._saying: dict[str, Receipt] = {}
+        self._saying: dict[str, tuple[Receipt, float]] = {}
+        """Topic -> receipt, and when it was said."""
         self.acknowledged = 0
 
     def set(self, topic: str, payload: bytes, first: bool) -> None:
@@ -52,21 +55,21 @@ class RetainedState:
     def step(self, now_s: float) -> int:
         """Say what there is room for; how many were said."""
         with self._lock:
-            for topic, receipt in tuple(self._saying.items()):
-                self._settle(topic, receipt.delivery(), now_s)
+            for topic, (receipt, said_s) in tuple(self._saying.items()):
+                self._settle(topic, receipt.delivery(), now_s, now_s - said_s >= LATE_S)
             ready = [topic for topic, at_s in self._unsaid.items() if at_s <= now_s and topic not in self._saying]
             said = [(topic, self._newest[topic]) for topic in ready[: self._pace.room(now_s)]]
             for topic, _ in said:
                 del self._unsaid[topic]
         for topic, payload in said:
-            self._saying[topic] = self._publisher.publish(topic, payload, 1, True)
+            self._saying[topic] = (self._publisher.publish(topic, payload, 1, True), now_s)
         self._pace.take(len(said), now_s)
         return len(said)
 
-    def _settle(self, topic: str, outcome: Delivery, now_s: float) -> None:
-        if outcome is Delivery.PENDING:
+    def _settle(self, topic: str, outcome: Delivery, now_s: float, late: bool) -> None:
+        if outcome is Delivery.PENDING and not late:
             return
         del self._saying[topic]
         self.acknowledged += outcome is Delivery.ACKNOWLEDGED
-        if outcome is Delivery.FAILED:
+        if outcome in (Delivery.FAILED, Delivery.PENDING):
             self._unsaid.setdefault(topic, now_s + RESAY_S)

@@ -442,3 +442,16 @@ def until(true: Callable[[], bool]) -> None:
             return
         time.sleep(0.01)
     raise AssertionError("it did not come to be")
+
+
+def test_retained_state_that_is_never_acknowledged_is_said_again_though_the_connection_stands() -> None:
+    """A cluster whose leader dies forgets what it was about to store, and keeps the connection."""
+    broker, link, uplink, clock = parts()
+    link.connect()
+    broker.acknowledges = False
+    uplink.retain("t/status", b"now")
+    settle(uplink, clock, 20.0)
+    assert broker.topics().count("t/status") == 1
+    broker.acknowledges = True
+    settle(uplink, clock, 20.0)
+    assert broker.topics().count("t/status") == 2 and uplink.counts().retained == 1
