@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from edge_runtime.errors import Unavailable, Usage
 
 if TYPE_CHECKING:
-    from edge_runtime.fleet.operator.connection import Reach
+    from edge_runtime.fleet.operator.reach import Reach
     from edge_runtime.fleet.operator.signer import Opener, Signer
 
 DEFAULT = Path("fleet")
@@ -76,7 +76,7 @@ def add_fleet(parser: argparse.ArgumentParser, signs: bool = False) -> None:
 
 def find_place(args: argparse.Namespace) -> Place:
     """Raises Usage if no fleet is named, and what read_fleet raises."""
-    from edge_runtime.fleet.operator.connection import Reach
+    from edge_runtime.fleet.operator.reach import Reach
     from edge_runtime.fleet.settings import parse_url
 
     unsigned = bool(getattr(args, "unsigned", False))

@@ -64,7 +64,7 @@ def register(verbs: Verbs) -> None:
 
 
 def _register_start(kinds: Verbs) -> None:
-    from edge_runtime.fleet.operator.rollouts.plan import DEFAULT_RINGS, GATES
+    from edge_runtime.fleet.operator.rollouts.defaults import DEFAULT_RINGS, GATES
 
     verb = add_verb(
         kinds,

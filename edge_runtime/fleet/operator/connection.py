@@ -10,12 +10,10 @@ import itertools
 import logging
 import queue
 import secrets
-import ssl
 import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion
@@ -24,6 +22,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 
 from edge_runtime.errors import Unavailable
 from edge_runtime.fleet.carried import Sent
+from edge_runtime.fleet.operator.reach import Reach, tls_context, unreachable
 from edge_runtime.fleet.session import Incoming
 from edge_runtime.fleet.settings import parse_url
 from edge_runtime.telemetry.publisher import Delivery, Receipt
@@ -42,17 +41,6 @@ KEEPALIVE_S = 30
 MARK = f"{ROOT}/_operator"
 """Nothing is said there. A broker that answers in order answers a second subscription after all that the first one brings;
 whether it is allowed does not matter."""
-
-
-@dataclass(frozen=True, slots=True)
-class Reach:
-    """How an operator gets to the broker. `urls`: nodes of one cluster, tried in turn."""
-
-    urls: tuple[str, ...]
-    name: str = "operator"
-    ca_file: Path | None = None
-    cert_file: Path | None = None
-    key_file: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +164,7 @@ class Connection:
         try:
             client.connect(address.host, address.port, KEEPALIVE_S)
         except (OSError, UnicodeError) as fault:  # ssl.SSLError is an OSError
-            raise _unreachable(str(address), fault) from None
+            raise unreachable(str(address), fault) from None
         client.loop_start()
         self._client = client
         try:
@@ -216,7 +204,7 @@ class Connection:
         client.max_inflight_messages_set(256)
         client.connect_timeout = CONNECT_S
         if parse_url(url).tls:
-            client.tls_set_context(_tls(self._reach))
+            client.tls_set_context(tls_context(self._reach))
         number = self.connections + 1
 
         def connected(
@@ -265,31 +253,3 @@ class Connection:
             except queue.Full:
                 continue
             return
-
-
-def _unreachable(address: str, fault: Exception) -> Unavailable:
-    if isinstance(fault, ssl.SSLCertVerificationError):
-        return Unavailable(
-            f"the certificate of the broker at {address} is not trusted: {fault.verify_message}",
-            "Check ca_file in fleet.toml, and this computer's clock",
-        )
-    if isinstance(fault, ssl.SSLError):
-        return Unavailable(f"TLS with {address} failed: {fault.reason or fault}", "Check cert_file and key_file")
-    told = getattr(fault, "strerror", None) or fault
-    return Unavailable(
-        f"the broker at {address} can not be reached: {told}", "Check the address, and that the broker runs"
-    )
-
-
-def _tls(reach: Reach) -> ssl.SSLContext:
-    try:
-        context = ssl.create_default_context(cafile=str(reach.ca_file) if reach.ca_file else None)
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
-        if reach.cert_file and reach.key_file:
-            context.load_cert_chain(reach.cert_file, reach.key_file)
-    except (OSError, ValueError) as fault:
-        names = ", ".join(str(name) for name in (reach.ca_file, reach.cert_file, reach.key_file) if name)
-        raise Unavailable(
-            f"{names} can not be used for TLS: {fault}", "Check the files in the fleet's folder"
-        ) from None
-    return context

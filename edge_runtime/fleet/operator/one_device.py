@@ -8,8 +8,9 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from edge_runtime.errors import Refused, TryAgain, Unavailable
-from edge_runtime.fleet.operator.connection import Arrived, Connection, Reach
+from edge_runtime.fleet.operator.connection import Arrived, Connection
 from edge_runtime.fleet.operator.directory import address
+from edge_runtime.fleet.operator.reach import Reach
 from edge_runtime.fleet.operator.sending import Answer, Request, Sending, sign
 from edge_runtime.fleet.operator.signer import Signer, Unsigned
 from edge_runtime.fleet.operator.views import ResponseView

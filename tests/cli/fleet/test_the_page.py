@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from edge_runtime.cli.fleet import rows
-from edge_runtime.fleet.operator.rollouts.plan import DEFAULT_RINGS, GATES
+from edge_runtime.fleet.operator.rollouts.defaults import DEFAULT_RINGS, GATES
 
 from .conftest import Town
 

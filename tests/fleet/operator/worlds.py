@@ -121,7 +121,8 @@ class World:
 
 
 def plan(**changes: object) -> Plan:
-    from edge_runtime.fleet.operator.rollouts.plan import GATES, parse_rings
+    from edge_runtime.fleet.operator.rollouts.defaults import GATES
+    from edge_runtime.fleet.operator.rollouts.plan import parse_rings
 
     base = {
         "model": NEW, "rings": parse_rings("canary=5,25%,100%"), "gates": dict(GATES), "seed": "s",

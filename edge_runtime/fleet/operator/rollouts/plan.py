@@ -13,19 +13,10 @@ import msgspec
 
 from edge_runtime.errors import Usage
 from edge_runtime.fleet.desired import DesiredModel
+from edge_runtime.fleet.operator.rollouts.defaults import DEFAULT_RINGS, GATES
 from edge_runtime.telemetry.topics import segment_fault
 
-GATES: dict[str, float] = {
-    "accuracy_drop": 0.03,
-    "unknown_rise": 0.05,
-    "latency_rise": 0.5,
-    "failed_share": 0.1,
-    "offline_share": 0.2,
-    "restart_share": 0.2,
-}
-"""Gate -> the harm that is borne at most. The first three compare figures (latency: relative), the others count devices."""
 FIGURES = ("accuracy_drop", "unknown_rise", "latency_rise")
-DEFAULT_RINGS = "canary=5,10%,50%,100%"
 MAX_RINGS = 20
 _Seconds = Annotated[float, msgspec.Meta(ge=0.0, le=2_592_000.0)]
 _Share = Annotated[float, msgspec.Meta(gt=0.0, le=1.0)]
