@@ -124,7 +124,9 @@ def _device(r: Reading) -> Iterator[Family]:
     yield _gauge("candidate_info", "The model on its way in.", [Sample(1, candidate)] if candidate else [])
     agreement = _maybe(r.agreement)
     yield _gauge("candidate_agreement_ratio", "Share of the slots on which it agrees with the model.", agreement)
-    yield _gauge("models_taken_back", "Models that were taken back, of the last 64 steps with models.", one(r.rollbacks))
+    yield _gauge(
+        "models_taken_back", "Models that were taken back, of the last 64 steps with models.", one(r.rollbacks)
+    )
 
 
 def _cameras(cameras: Mapping[str, CameraReading]) -> Iterator[Family]:
