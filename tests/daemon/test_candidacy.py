@@ -12,18 +12,23 @@ import numpy as np
 import pytest
 
 from edge_runtime.daemon.desk import Desk
-from edge_runtime.daemon.errand import Place
-from edge_runtime.daemon.errand_runner import ErrandRunner
 from edge_runtime.daemon.model_account import candidate_line
 from edge_runtime.daemon.run import Daemon
 from edge_runtime.daemon.sentry import Sentry
 from edge_runtime.daemon.terms import Terms, write_terms
 from edge_runtime.errors import Refused
 from edge_runtime.fleet.command_queue import CommandQueue
+from edge_runtime.fleet.commands import CommandGate
+from edge_runtime.fleet.floors import CommandFloors
+from edge_runtime.fleet.journal import CommandJournal
+from edge_runtime.fleet.openers import AcceptUnsigned
 from edge_runtime.lifecycle.store import ModelStore
 from edge_runtime.normalize.view import Normalizer
 from edge_runtime.records import CropSpec, ModelId, State, View
+from edge_runtime.telemetry.builders import Stamp
+from edge_runtime.telemetry.topics import Topics
 from tests.daemon.rig import QUICK, Rig, shelf_picture
+from tests.fleet.memory_broker import MemoryBroker, MemoryLink
 from tests.lifecycle.bundles import golden, make_bundle
 
 GOOD = shelf_picture()
@@ -293,8 +298,10 @@ def test_people_who_say_that_it_is_wrong_take_a_model_out(tmp_path: Path) -> Non
     life = Life(tmp_path, terms=Terms(0.0, 1e6, 1_000_000))
     life.outside.try_out(life.bring("good"))
     life.until(lambda: life.running == "2.0.0")
-    desk = Desk(lambda desk: CommandQueue(None, None, None, {}), ErrandRunner(), Place("state", "shelf-test"))  # type: ignore[arg-type]
-    desk._daemon = life.daemon
+    stamp, link = Stamp(Topics("site", "dev"), 1), MemoryLink(MemoryBroker())
+    gate = CommandGate(stamp.topics, frozenset(), AcceptUnsigned(), CommandFloors(None), CommandJournal(None))
+    desk = Desk(lambda desk: CommandQueue(gate, stamp, link, {}), tmp_path)
+    desk.attend(life.daemon)
     for label in range(40):
         if life.running != "2.0.0":
             break
