@@ -13,6 +13,9 @@ from edge_runtime.fleet.operator.views import StatusView, TelemetryView
 
 KEPT = 48
 """Windows of each device."""
+MOST_MS, MOST_FRAMES = 1e7, 1e9
+"""What is beyond, no device has measured: it is not counted, so that one that lies can neither stop a rollout nor judge
+it alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +43,7 @@ class Evidence:
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return
         cameras = [c for c in said.cameras.values() if c.frames > 0]
-        weights = [float(camera.frames) for camera in cameras]
+        weights = [min(float(camera.frames), MOST_FRAMES) for camera in cameras]
         self._take(
             device,
             Window(
@@ -49,7 +52,7 @@ class Evidence:
                 (
                     _mean((c.estimated_accuracy for c in cameras), weights),
                     _mean((c.unknown_share for c in cameras), weights),
-                    _log(_mean((c.ms.get("total", (0.0, None))[1] for c in cameras), weights)),
+                    _log(_mean((c.ms.get("total", (0.0, None))[1] for c in cameras), weights, MOST_MS)),
                 ),
             ),
         )
@@ -62,7 +65,7 @@ class Evidence:
         figures = (
             _mean((c.estimated_accuracy for c in cameras), weights),
             _mean((c.unknown_share for c in cameras), weights),
-            _log(_mean((c.p95_ms for c in cameras), weights)),
+            _log(_mean((c.p95_ms for c in cameras), weights, MOST_MS)),
         )
         kept = self._windows.get(device)
         if not kept or (kept[-1].model, kept[-1].figures) != (model, figures):
@@ -92,8 +95,9 @@ def means(windows: Iterable[Window]) -> Mapping[str, tuple[float, int]]:
     return found
 
 
-def _mean(values: Iterable[float | None], weights: Iterable[float]) -> float | None:
-    known = [(v, w) for v, w in zip(values, weights, strict=True) if v is not None and math.isfinite(v)]
+def _mean(values: Iterable[float | None], weights: Iterable[float], most: float = 1.0) -> float | None:
+    """Of those from 0 to `most`."""
+    known = [(v, w) for v, w in zip(values, weights, strict=True) if v is not None and 0.0 <= v <= most]
     total = math.fsum(w for _, w in known)
     return math.fsum(v * w for v, w in known) / total if total else None
 

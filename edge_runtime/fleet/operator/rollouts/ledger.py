@@ -66,12 +66,12 @@ class Ledger:
             return None
         try:
             opened = self._opener.open(envelope, ROLLOUT)
-            known = self.rollouts.get(name) or Known(name)
-            record = known.take(envelope, opened.payload)
-            if topic_of(record) != topic:
-                raise Refused(f"it belongs to {topic_of(record)}")
-            if not opened.may(VERB, record.name):
+            if not opened.may(VERB, name):
                 raise Refused(f"{opened.signer} may not roll out")
+            if (belongs := topic_of(decode_record(opened.payload))) != topic:
+                raise Refused(f"it belongs to {belongs}")
+            known = self.rollouts.get(name) or Known(name)
+            record = known.take(envelope, opened.payload)  # last: what is not believed must change nothing
         except Refused as fault:
             self.refused[topic] = str(fault)
             return None

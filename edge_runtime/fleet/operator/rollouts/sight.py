@@ -6,10 +6,17 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+import msgspec
+
 from edge_runtime.fleet.desired import Desired, DesiredModel
 from edge_runtime.fleet.operator.directory import Device, Directory, matches
 from edge_runtime.fleet.operator.rollouts.evidence import Evidence, Window
 from edge_runtime.fleet.operator.rollouts.plan import Plan
+from edge_runtime.fleet.operator.views import ModelView
+from edge_runtime.telemetry.topics import segment_fault
+
+LAST_SEQ = 10**13
+"""Milliseconds until the year 2286. Whoever tells of more would leave no number for the next wish: it is not counted on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,25 +92,39 @@ class FleetSight:
     def seen(self, device: str) -> Seen:
         found, wish = self._directory.get(device), self._wishes.get(device)
         if found is None:
-            return Seen(desired=wish, floor=wish.seq if wish else 0)
+            return Seen(desired=wish, floor=_sound(wish.seq if wish else 0))
         status, reported = found.status, found.reported
-        model = None
-        if found.model is not None:
-            model = DesiredModel(name=found.model.name, version=found.model.version, sha256=found.model.sha256)
+        told = _sound(reported.seq if reported else 0)
         return Seen(
             online=found.online,
             away_s=0.0 if found.online else self._now - self._away_since.get(device, self._now),
             session=found.availability.session if found.availability else 0,
-            model=model,
+            model=_model(found.model),
             desired=wish,
-            floor=max(wish.seq if wish else 0, reported.seq if reported else 0),
-            reported_seq=reported.seq if reported else 0,
+            floor=max(_sound(wish.seq if wish else 0), told),
+            reported_seq=told,
             reported=reported.state if reported else "none",
             why=(reported.detail or reported.reason) if reported else "",
             rollbacks=status.rollbacks if status else 0,
         )
 
 
+def _sound(seq: int) -> int:
+    return seq if 0 <= seq <= LAST_SEQ else 0
+
+
+def _model(said: ModelView | None) -> DesiredModel | None:
+    """What a device says that it runs, if that can be a model: it goes into records that others must be able to read."""
+    if said is None:
+        return None
+    model = {"name": said.name, "version": said.version, "sha256": said.sha256}
+    try:
+        return msgspec.convert(model, DesiredModel)
+    except msgspec.ValidationError:
+        return None
+
+
 def _takes_part(device: Device) -> bool:
-    """Whether it is a device of this protocol that has told what it runs."""
-    return device.status is not None or device.info is not None
+    """Whether it is a device of this protocol that has told what it runs, under a name that a wish can be sent to."""
+    named = not segment_fault(device.site) and not segment_fault(device.name)
+    return named and (device.status is not None or device.info is not None)
