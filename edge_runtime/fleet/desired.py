@@ -8,6 +8,7 @@ through five of them takes the newest and none of the others. It does not expire
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
@@ -18,6 +19,7 @@ import msgspec
 from edge_runtime.errors import Refused
 from edge_runtime.fleet.openers import AcceptUnsigned, Opener
 from edge_runtime.fleet.session import Incoming
+from edge_runtime.lifecycle.floors import EARLIEST_S
 from edge_runtime.lifecycle.trust.envelope import DESIRED, Sealed, Unsigned, require_single_keys
 from edge_runtime.telemetry.messages import Scalar
 
@@ -28,6 +30,10 @@ MAX_KEYS = 64
 """Of `config`."""
 LONGEST_S = 2_592_000.0
 """A shadow run or a trial of more than 30 days is a slip of the pen."""
+
+FARTHEST_S = 10 * 365 * 86_400.0
+"""A `seq` that counts so far beyond the device's clock would leave no number for whoever wishes after a stolen key was
+revoked. So wide, because the clock of a device that has just begun may be years behind."""
 
 _Seconds = Annotated[float, msgspec.Meta(ge=0.0, le=LONGEST_S)]
 _Sequence = Annotated[int, msgspec.Meta(ge=1, le=2**53)]
@@ -75,12 +81,18 @@ class DesiredReason(StrEnum):
     WRONG_AUDIENCE = "wrong_audience"
     NOT_ALLOWED = "not_allowed"
     REPLAYED = "replayed"
+    FROM_THE_FUTURE = "from_the_future"
     BUSY = "busy"
     """Too many to check; it is not judged."""
 
 
-PASSING = (DesiredReason.UNTRUSTED, DesiredReason.NOT_ALLOWED, DesiredReason.BUSY)
-"""Reasons that may be gone later: another key may count then."""
+PASSING = (
+    DesiredReason.UNTRUSTED,
+    DesiredReason.NOT_ALLOWED,
+    DesiredReason.FROM_THE_FUTURE,
+    DesiredReason.BUSY,
+)
+"""Reasons that may be gone later: another key may count then, or the clock may be set."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,13 +163,19 @@ class DesiredGate:
     """
 
     def __init__(
-        self, audience: str, opener: Opener, memory: Memory, allows: Callable[[], bool] = lambda: True
+        self,
+        audience: str,
+        opener: Opener,
+        memory: Memory,
+        allows: Callable[[], bool] = lambda: True,
+        wall: Callable[[], float] = time.time,
     ) -> None:
-        """`allows`: whether one more signature may be checked now."""
+        """`allows`: whether one more signature may be checked now. `wall`: seconds since 1970."""
         self._audience = audience
         self._opener = opener
         self._memory = memory
         self._allows = allows
+        self._wall = wall
         self._taken = b""
         self._declined: tuple[bytes, Declined] | None = None
 
@@ -198,6 +216,10 @@ class DesiredGate:
         seq, floor, kept = desired.seq, self._memory.floor, self._memory.desired
         if kept == desired:
             return Known()
+        ahead_s = seq / 1e3 - max(self._wall(), EARLIEST_S)
+        if ahead_s > FARTHEST_S:
+            years = ahead_s / (365 * 86_400.0)
+            return Declined(DesiredReason.FROM_THE_FUTURE, f"seq is {seq}, {years:.0f} years beyond the device's clock")
         if seq > floor or (seq == floor and kept is None):
             return None
         return Declined(DesiredReason.REPLAYED, f"seq is {seq}, more than {floor} was expected")

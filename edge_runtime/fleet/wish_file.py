@@ -66,8 +66,11 @@ class WishFile:
             self.desired = None
 
     def take(self, desired: Desired, signer: str) -> None:
-        """Keep a newer wish. One that makes good for a lost one goes on where that one had come to."""
+        """Keep a newer wish. One that makes good for a lost one goes on where that one had come to; one that another
+        thread has overtaken since it was judged is left out, or the floor would sink."""
         with self._lock:
+            if desired.seq < self.floor or (desired.seq == self.floor and self.desired is not None):
+                return
             if self.progress.seq != desired.seq or self.progress.state == "none":
                 self.progress = Progress(seq=desired.seq, state="converging")
             self.desired, self.signer, self.floor = desired, signer, desired.seq

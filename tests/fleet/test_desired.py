@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from edge_runtime.errors import Refused
 from edge_runtime.fleet.convergence import Progress
 from edge_runtime.fleet.desired import (
+    FARTHEST_S,
     MAX_DESIRED_BYTES,
     Declined,
     Desired,
@@ -27,6 +28,7 @@ from edge_runtime.fleet.desired import (
 )
 from edge_runtime.fleet.session import Incoming
 from edge_runtime.fleet.wish_file import FLOOR_NAME, NAME, WishFile
+from edge_runtime.lifecycle.floors import EARLIEST_S
 from edge_runtime.lifecycle.trust.command_keys import CommandKeys
 from edge_runtime.lifecycle.trust.envelope import COMMAND, DESIRED, EnvelopeVerifier, Opened, Sealed
 from edge_runtime.workshop.enrolment.signing import OperatorKey
@@ -118,6 +120,28 @@ def test_an_older_wish_is_refused_before_its_signature_is_checked(tmp_path: Path
     assert reason(bench.hear(bench.signed(wish(19, "1.0.0")))) is DesiredReason.REPLAYED
     assert reason(bench.hear(bench.signed(wish(20, "1.0.0")))) is DesiredReason.REPLAYED
     assert bench.opener.checks == 1 and bench.wish.desired == wish(20)
+
+
+def test_of_two_wishes_that_were_judged_at_once_the_older_one_lowers_nothing(tmp_path: Path) -> None:
+    """A message that was put off is judged again in another thread than the one in which the next message arrives."""
+    bench = Bench(tmp_path)
+    older, newer = (bench.gate.judge(said(bench.signed(wish(seq)))) for seq in (20, 21))
+    for verdict in (newer, older):
+        assert isinstance(verdict, Taken)
+        bench.wish.take(verdict.desired, verdict.signer)
+    for memory in (bench.wish, WishFile(tmp_path / "state")):
+        assert (memory.desired, memory.floor, memory.progress.seq) == (wish(21), 21, 21)
+
+
+@pytest.mark.parametrize("clock", [0.0, 1.8e9])
+def test_a_stolen_key_can_not_use_up_the_numbers_of_those_who_come_after_it(tmp_path: Path, clock: float) -> None:
+    bench = Bench(tmp_path)
+    bench.gate = DesiredGate(HERE, bench.opener, bench.wish, wall=lambda: clock)
+    for seq in (2**53, 2**52, 10**13, int((max(clock, EARLIEST_S) + FARTHEST_S + 1) * 1e3)):
+        assert reason(bench.hear(bench.signed(wish(seq)))) is DesiredReason.FROM_THE_FUTURE
+    assert bench.wish.floor == 0 and bench.opener.checks == 0
+    for year in (2025, 2026, 2034):  # whatever the device's clock says, what is wished in its life is taken
+        assert isinstance(bench.hear(bench.signed(wish(int((year - 1970) * 365.25 * 86_400e3)))), Taken)
 
 
 def test_a_deleted_wish_changes_nothing(tmp_path: Path) -> None:
