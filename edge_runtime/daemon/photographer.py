@@ -68,7 +68,12 @@ def take(outcome: Outcome, slots: tuple[Slot, ...], policy: str, make_faces: Cal
     OpenCV fails on it, Unavailable without a face detector."""
     try:
         return _take(outcome, slots, policy, make_faces)
-    except cv2.error as fault:
+    except (
+        cv2.error,
+        ArithmeticError,
+        ValueError,
+        MemoryError,
+    ) as fault:  # a detector's nonsense too: it ends no daemon
         raise TryAgain(f"the picture could not be made: {str(fault)[:200]}", "Ask again") from None
 
 

@@ -35,13 +35,18 @@ def only_slots(outcome: Outcome, slots: Sequence[Slot]) -> Image | None:
     if homography is None or not isinstance(outcome.view, View):
         return None
     answered = {reading.slot for reading in outcome.readings if reading.state in ANSWERS}
-    answered &= {status.slot for status in outcome.statuses if status.state in ANSWERS} or answered
-    shown = [_outline(slot, homography) for slot in slots if slot.id in answered]
-    hidden = [_outline(slot, homography) for slot in slots if slot.id not in answered]
+    if outcome.statuses:
+        answered &= {status.slot for status in outcome.statuses if status.state in ANSWERS}
+    outlines = {slot.id: _outline(slot, homography) for slot in slots}
+    if any(line is None and slot not in answered for slot, line in outlines.items()):
+        return None  # nobody knows where that is which must not be shown
     pixels = outcome.frame.pixels
     mask = np.zeros(pixels.shape[:2], np.uint8)
-    cv2.fillPoly(mask, [line for line in shown if line is not None], 255)
-    cv2.fillPoly(mask, [line for line in hidden if line is not None], 0)
+    for slot, line in sorted(
+        outlines.items(), key=lambda each: each[0] not in answered
+    ):  # what hides has the last word
+        if line is not None:
+            cv2.fillPoly(mask, [line], 255 if slot in answered else 0)  # one by one: together, overlaps cancel out
     found: Image = np.where(mask[:, :, None] > 0, pixels, np.uint8(GREY))
     return found
 

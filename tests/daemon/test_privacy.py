@@ -15,7 +15,7 @@ from edge_runtime.daemon.photographer import MAX_JPEG_BYTES, Photographer, Shot,
 from edge_runtime.daemon.privacy import GREY, Box, blurred, only_slots
 from edge_runtime.errors import Refused, TryAgain, Unavailable
 from edge_runtime.fleet.handlers import Picture
-from edge_runtime.records import Image, Outcome, State
+from edge_runtime.records import ANSWERS, Image, Outcome, Slot, State, View
 from tests.daemon.rig import Rig, shelf_picture
 
 FACE = Path(__file__).parent / "pictures" / "astronaut.jpg"
@@ -163,3 +163,61 @@ def test_a_picture_that_does_not_compress_is_made_smaller_until_it_fits() -> Non
     noise = np.random.default_rng(1).integers(0, 256, (1500, 2000, 3), np.uint8)
     small, jpeg = encode_bounded(noise, MAX_JPEG_BYTES)
     assert len(jpeg) <= MAX_JPEG_BYTES and max(small.shape) <= 1280
+
+
+def test_where_hidden_slots_overlap_nothing_is_shown_either(tmp_path: Path) -> None:
+    """Outlines that are filled together cancel out where they overlap: blocked neighbours would uncover each other."""
+    rig = Rig(tmp_path)
+    outcome = outcome_of(rig, shelf_picture())
+    shelf, left, right = (
+        replace(slot, id=name) for slot, name in zip(slots_of(rig), ("shelf", "left", "right"), strict=False)
+    )
+    shelf = replace(shelf, polygon=((30, 40), (210, 40), (210, 190), (30, 190)))
+    left = replace(left, polygon=((60, 60), (140, 60), (140, 170), (60, 170)))
+    right = replace(right, polygon=((100, 60), (180, 60), (180, 170), (100, 170)))
+    reading = outcome.readings[0]
+    states = {"shelf": State.STOCKED, "left": State.BLOCKED, "right": State.BLOCKED}
+    readings = tuple(replace(reading, slot=name, state=state) for name, state in states.items())
+    for slots in ((shelf, left, right), (left, right, shelf), (shelf, left, replace(left, id="right"))):
+        shown = only_slots(replace(outcome, readings=readings, statuses=()), slots)
+        assert shown is not None
+        assert (shown[75:155, 105:135] == GREY).all() and float(shown[75:155, 190:205].std()) > 5
+
+
+def test_a_slot_that_is_blocked_over_time_is_grey_though_this_frame_answers_it(tmp_path: Path) -> None:
+    rig = Rig(tmp_path)
+    outcome = outcome_of(rig, shelf_picture())
+    blocked = tuple(replace(status, state=State.BLOCKED) for status in outcome.statuses)
+    assert blocked and all(reading.state in ANSWERS for reading in outcome.readings)
+    for statuses in (blocked, (*blocked[:1], *outcome.statuses[1:])):
+        shown = only_slots(replace(outcome, statuses=statuses), slots_of(rig))
+        assert shown is not None and (shown[60:180, 45:65] == GREY).all()
+
+
+def test_where_a_hidden_slot_can_not_be_outlined_nothing_is_shown(tmp_path: Path) -> None:
+    rig = Rig(tmp_path)
+    outcome = outcome_of(rig, shelf_picture())
+    assert isinstance(outcome.view, View)
+    tilted = np.array(
+        [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [-1.0 / 55.0, 0.0, 1.0]]
+    )  # the horizon runs through the first slot
+    view = replace(outcome.view, registration=replace(outcome.view.registration, homography=tilted))
+    first, *others = outcome.readings
+    readings = (replace(first, state=State.BLOCKED), *others)
+    assert only_slots(replace(outcome, view=view, readings=readings, statuses=()), slots_of(rig)) is None
+
+
+@pytest.mark.parametrize("wrong", [float("nan"), float("inf"), -float("inf")])
+def test_a_detector_that_answers_nonsense_shows_nothing_and_ends_nothing(tmp_path: Path, wrong: float) -> None:
+    class Nonsense:
+        def find(self, pixels: Image) -> tuple[Box, ...]:
+            return ((10.0, 10.0, wrong, 20.0),)
+
+    rig = Rig(tmp_path)
+    outcome = outcome_of(rig, shelf_picture())
+    with pytest.raises(TryAgain, match="could not be made"):
+        take(outcome, (), "faces-blurred", Nonsense)
+
+
+def slots_of(rig: Rig) -> tuple[Slot, ...]:
+    return rig.open_station(rig.config.cameras[0], None).parts.layout.slots
