@@ -48,6 +48,7 @@ class FallbackSpool:
         self._counted = SpoolCounts()
         self._in_memory = False
         """True while memory may hold something."""
+        self._closed = False
         self._lock = threading.RLock()
 
     def add(self, entries: Iterable[Entry]) -> int:
@@ -134,10 +135,19 @@ class FallbackSpool:
 
     def close(self) -> None:
         with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+            self._memory.close()  # what is out goes along
+            self._retry_at_s = float("-inf")  # the last chance
             self._ready_disk()
             if self._disk is not None:
                 self._disk.close()
-            self._memory.close()
+            lost = self._memory.counts()
+            if lost.events + lost.telemetry:
+                log.error(
+                    "%d event(s) and %d figure(s) are lost: the disk does not take them", lost.events, lost.telemetry
+                )
             self._out.clear()
 
     def _ready_spools(self) -> list[Spool]:

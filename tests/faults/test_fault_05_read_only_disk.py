@@ -50,6 +50,28 @@ def test_messages_go_up_all_the_same_and_the_trouble_is_told(tmp_path: Path) -> 
     assert [entry.id for entry in SqliteSpool(path).begin(9)] == ["b"], "what waited in memory is on the disk"
 
 
+def test_a_stop_does_not_wait_for_the_next_look_at_the_disk(tmp_path: Path) -> None:
+    """A disk that is back, and was not looked at since: what is in memory must not end with the process."""
+    clock = spool_errno.Clock()
+    path = tmp_path / "state" / "spool.db"
+    (tmp_path / "state").write_text("in the way")
+    spool = FallbackSpool(lambda: SqliteSpool(path, clock=clock), clock=clock)
+    spool.add([Entry(key, Grade.EVENT, "t", b"") for key in "ab"])
+    assert [entry.id for entry in spool.begin(1)] == ["a"]
+    (tmp_path / "state").unlink()
+    spool.close()
+    spool.close()
+    assert [entry.id for entry in SqliteSpool(path).begin(9)] == ["a", "b"]
+
+
+def test_what_is_lost_with_the_process_is_said(caplog: pytest.LogCaptureFixture, tmp_path: Path) -> None:
+    (tmp_path / "state").write_text("in the way")
+    spool = FallbackSpool(lambda: SqliteSpool(tmp_path / "state" / "spool.db"))
+    spool.add([Entry("a", Grade.EVENT, "t", b"")])
+    spool.close()
+    assert "1 event(s) and 0 figure(s) are lost" in caplog.text
+
+
 def test_a_disk_that_still_takes_nothing_is_not_said_to_be_back(tmp_path: Path) -> None:
     class Full(MemorySpool):
         """It can be asked, and takes nothing."""
