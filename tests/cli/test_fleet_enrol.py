@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from argparse import Namespace
 from pathlib import Path
 
 import pytest
 
+from edge_runtime.cli.fleet.place import find_place
 from edge_runtime.cli.main import main
 
 HOST = ("--host", "broker.example")
@@ -93,6 +95,8 @@ def test_many_devices_from_a_file(fleet: str, tmp_path: Path, capsys: pytest.Cap
         (b"", "nobody is named"),
         (b"a,b\na,b\n", "twice"),
         (b"a,#\n", "'#'"),
+        (b"a," + b"x" * 200_000, "CSV"),
+        (b"a,b\n" * 4_000_001, "Split it"),
     ],
 )
 def test_a_bad_file_enrols_nobody(
@@ -103,6 +107,19 @@ def test_a_bad_file_enrols_nobody(
     assert main(["fleet", "enrol", fleet, "--from", str(tmp_path / "devices.csv")]) in (1, 2)
     assert said in capsys.readouterr().err
     assert Path(fleet, "devices.json").read_bytes() == before
+
+
+def test_keys_under_a_passphrase_are_renewed_and_used_with_the_same_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "secret").write_text("correct horse\nand a note for people\n")
+    folder, opened = str(tmp_path / "fleet"), ["--passphrase-file", str(tmp_path / "secret")]
+    assert main(["fleet", "init", folder, "--host", "127.0.0.1", *opened]) == 0
+    assert main(["fleet", "enrol", folder, "_operator/operator", "--renew", *opened]) == 0
+    place = find_place(Namespace(fleet=Path(folder), url=None))
+    assert place.signer(tmp_path / "secret").sign("application/x", b"{}")
+    assert "correct horse" not in "".join(capsys.readouterr())
+    assert not [path for path in Path(folder).rglob("*") if path.is_file() and b"correct horse" in path.read_bytes()]
 
 
 def test_a_folder_that_is_none_is_told_and_stays_untouched(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -25,7 +25,7 @@ _EXAMPLES = """\
   edge-runtime fleet enrol fleet _collector/warehouse            who keeps events; _reader/NAME only looks
   edge-runtime fleet enrol fleet _operator/bob --verb ping --audience 'lyon/*'
   edge-runtime fleet enrol fleet --list"""
-_MAX_CSV_BYTES = 16_000_000
+_MAX_FILE_BYTES = 16_000_000
 _SOON_S = 60 * 86_400
 
 
@@ -122,7 +122,8 @@ def _wanted(args: argparse.Namespace) -> list[Wanted]:
     if (args.csr or args.out) and len(named) > 1:
         raise Usage("--csr and --out are for one device at a time", "Name one")
     csr = _read(args.csr) if args.csr else None
-    rights = Rights(tuple(args.verb) or ("*",), tuple(args.audience) or ("*",))
+    known = _passphrase(args) if args.renew else None  # opens a key that is there; a new one goes to somebody else
+    rights = Rights(tuple(args.verb) or ("*",), tuple(args.audience) or ("*",), known)
     return [Wanted(parse(name), groups, csr, args.out, rights) for name, groups in named]
 
 
@@ -131,8 +132,12 @@ def _read_csv(path: Path) -> list[tuple[str, tuple[str, ...]]]:
         lines = _read(path).decode("utf-8-sig").splitlines()
     except UnicodeDecodeError:
         raise Usage(f"{path} is not UTF-8", "Save it as UTF-8") from None
+    try:
+        rows = list(csv.reader(lines))
+    except csv.Error as fault:
+        raise Usage(f"{path} can not be read as CSV: {fault}", "Write lines of site,device,groups") from None
     found = []
-    for number, row in enumerate(csv.reader(lines), 1):
+    for number, row in enumerate(rows, 1):
         cells = [cell.strip() for cell in row]
         if not any(cells) or cells[0].startswith("#") or (number == 1 and cells[:2] == ["site", "device"]):
             continue
@@ -145,9 +150,12 @@ def _read_csv(path: Path) -> list[tuple[str, tuple[str, ...]]]:
 def _read(path: Path) -> bytes:
     try:
         with path.open("rb") as file:
-            return file.read(_MAX_CSV_BYTES)
+            raw = file.read(_MAX_FILE_BYTES + 1)
     except OSError as fault:
         raise Unavailable(f"{path} can not be read: {fault.strerror}", "Check the path") from None
+    if len(raw) > _MAX_FILE_BYTES:  # cut in a line, it would enrol a device that nobody named
+        raise Usage(f"{path} has more than {_MAX_FILE_BYTES} bytes", "Split it")
+    return raw
 
 
 def _passphrase(args: argparse.Namespace) -> bytes | None:

@@ -98,6 +98,7 @@ def _passphrase(path: Path | None) -> bytes | None:
     if path is None:
         return None
     try:
-        return path.read_bytes().rstrip(b"\r\n")
+        with path.open("rb") as file:
+            return file.readline(4096).rstrip(b"\r\n")
     except OSError as fault:
         raise Unavailable(f"{path} can not be read: {fault.strerror}", "Check the path and its rights") from None

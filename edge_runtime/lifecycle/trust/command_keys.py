@@ -104,8 +104,10 @@ def decode_command_keys(raw: bytes, whence: str = TARGET) -> CommandKeys:
 
 
 def encode_command_keys(keys: CommandKeys, serial: int = 1) -> bytes:
-    """The file, readable by people."""
-    return msgspec.json.format(msgspec.json.encode(KeyList(FORMAT, tuple(keys), serial)), indent=2) + b"\n"
+    """The file, readable by people. Raises Refused for one that no device would read, which would end all commands."""
+    raw = msgspec.json.format(msgspec.json.encode(KeyList(FORMAT, tuple(keys), serial)), indent=2) + b"\n"
+    decode_key_list(raw)
+    return raw
 
 
 def read_command_keys(path: Path) -> CommandKeys:

@@ -50,6 +50,7 @@ def fetch_command_keys(updater: Updater, state_dir: Path, files: Files | None = 
     kept = _kept_file(state_dir, files)
     before = _outcome(kept)
     if before == found:
+        floors.raise_release(TARGET, found.serial)  # a kill may have come between the list and its floor
         return False
     try:
         files.make_folder(kept.path.parent)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import msgspec
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given, settings
@@ -18,6 +19,7 @@ from edge_runtime.lifecycle.trust.command_keys import (
     TARGET,
     CommandKey,
     CommandKeys,
+    KeyList,
     decode_command_keys,
     decode_key_list,
     encode_command_keys,
@@ -105,7 +107,7 @@ def broken(**changes: object) -> bytes:
         broken(name=""),
         json.dumps({"format": "edge-command-keys/1", "keys": [json.loads(file_of(FIRST))["keys"][0]] * 2}).encode(),
         json.dumps({"format": "edge-command-keys/1", "keys": [], "serial": 0}).encode(),
-        file_of(*(key(str(n)) for n in range(MAX_KEYS + 1))),
+        msgspec.json.encode(KeyList("edge-command-keys/1", tuple(key(str(n)) for n in range(MAX_KEYS + 1)))),
     ],
 )  # fmt: skip
 def test_a_file_that_is_not_right_is_refused_with_its_name(raw: bytes) -> None:
@@ -130,6 +132,21 @@ def test_a_pinned_file_that_is_not_there_is_told(tmp_path: Path) -> None:
         read_command_keys(tmp_path / "none.json")
     ring = KeyRing(tmp_path, tmp_path / "none.json")
     assert not len(ring.keys()) and "none.json" in ring.problem
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        (key(verbs=("",)),),
+        (key(audiences=()),),
+        (key(verbs=("x" * 201,)),),
+        (key(name="x" * 81),),
+        tuple(key(str(number)) for number in range(MAX_KEYS + 1)),
+    ],
+)
+def test_a_file_that_no_device_would_read_is_not_written(keys: tuple[CommandKey, ...]) -> None:
+    with pytest.raises(Refused, match="no file of command keys"):
+        file_of(*keys)
 
 
 def publish(sim: Simulator, raw: bytes) -> None:
@@ -242,6 +259,8 @@ def test_a_disk_that_does_not_take_the_list_leaves_the_last_one(device: Device, 
         if step < 4:  # the fourth finds it renamed, and not yet sure to stay
             assert list(KeyRing(device.state).keys()) == [FIRST]
     assert Floors(device.state).release(TARGET) == 1
+    assert not fetch_command_keys(updater, device.state), "the list is there already"
+    assert Floors(device.state).release(TARGET) == 2, "and its floor, which a kill may have come before"
 
 
 def test_when_the_repository_is_asked() -> None:

@@ -325,3 +325,14 @@ def test_a_read_only_folder_is_told_and_leaves_nothing(folder: Folder) -> None:
     (folder.path / "devices").chmod(0o500)
     with pytest.raises(EdgeError, match="can not be used"):
         _enrol(folder, "lyon/till-3")
+
+
+def test_rights_that_no_device_could_read_are_refused_and_cost_nobody_his_commands(folder: Folder) -> None:
+    before = (folder / "command-keys.json").read_bytes()
+    for rights in (Rights(("",)), Rights(audiences=("x" * 201,)), Rights(("ping",) * 33)):
+        want = members.Wanted(parse("_operator/bob"), rights=rights)
+        with pytest.raises(Refused, match="command keys"):
+            members.enrol(folder, [want], members.authority(folder, None), clock)
+        assert (folder / "command-keys.json").read_bytes() == before
+    _enrol(folder, "_operator/bob")
+    assert len(read_command_keys(folder / "command-keys.json")) == 2
