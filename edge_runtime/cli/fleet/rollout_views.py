@@ -129,7 +129,7 @@ def _show(args: argparse.Namespace, ledger: Ledger) -> int:
     heads = [known.head for _, known in sorted(ledger.rollouts.items()) if known.head is not None]
     heads = [head for head in heads if args.name in ("", head.name)]
     for topic, why in sorted(ledger.refused.items()):
-        complain(f"{topic} is not believed: {why}")
+        complain(screen.clean(f"{topic} is not believed: {why}"))
     if args.name and not heads:
         raise Refused(f"the broker knows no rollout {args.name!r}", "See fleet rollout status")
     for head in heads:
@@ -137,7 +137,7 @@ def _show(args: argparse.Namespace, ledger: Ledger) -> int:
             emit(record(head))
         else:
             for line in lines(head, time.time()):
-                say(line)
+                say(screen.clean(line))
     if not heads and not args.json:
         say("no rollouts")
     return EXIT_PROBLEM if any(head.phase in ("halted", "restored", "restoring") for head in heads) else EXIT_OK
@@ -161,7 +161,7 @@ def watch(args: argparse.Namespace) -> int:
                     emit(record(head))
                 else:
                     for line in lines(head, time.time()):
-                        say(line)
+                        say(screen.clean(line))
                 if args.name and head.phase in ENDS:
                     return EXIT_OK if head.phase == "completed" else EXIT_PROBLEM
 
@@ -199,7 +199,7 @@ class Teller:
             emit(record(head) | {"summary": True})
             return
         for line in lines(head, time.time()):
-            say(line)
+            say(screen.clean(line))
         if head.phase == "halted":
             say(
                 f"  go on: edge-runtime fleet rollout resume {head.name}; take it back: fleet rollout abort {head.name}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import unicodedata
 from collections.abc import Mapping, Sequence
@@ -10,6 +11,8 @@ from edge_runtime.cli.output import paint, watched
 
 WIDE = 10_000
 """Where nobody watches, nothing is cut."""
+_COLOUR = re.compile(r"(\x1b\[(?:0|1|3[1-4]|90)m)")
+"""What `paint` writes."""
 _MINUTE, _HOUR, _DAY = 60.0, 3_600.0, 86_400.0
 
 
@@ -41,6 +44,11 @@ def cut(text: str, room: int) -> str:
             break
         kept.append(sign)
     return "".join(kept) + "…" if room > 0 else ""
+
+
+def clean(line: str) -> str:
+    """The line without what a device could say to move the cursor or to hide something; our own colours stay."""
+    return "".join(part if _COLOUR.fullmatch(part) else cut(part, WIDE) for part in _COLOUR.split(line))
 
 
 def fit(text: str, room: int) -> str:

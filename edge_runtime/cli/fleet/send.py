@@ -167,7 +167,7 @@ def _progress(args: argparse.Namespace) -> Callable[[str, Answer], None]:
     if args.json or not watched():
         return lambda device, answer: None
     return lambda device, answer: (
-        None if answer.final else complain(f"{device}: {answer.state} {answer.detail}".rstrip())
+        None if answer.final else complain(screen.clean(f"{device}: {answer.state} {answer.detail}".rstrip()))
     )
 
 

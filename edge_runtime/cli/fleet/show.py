@@ -54,7 +54,7 @@ def _show(args: argparse.Namespace) -> int:
         emit(rows.record(device, now) | details(device, now))
     else:
         for line in lines(device, now):
-            say(line)
+            say(screen.clean(line))
     return EXIT_PROBLEM if problems(device, now) else EXIT_OK
 
 

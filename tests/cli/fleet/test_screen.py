@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edge_runtime.cli.fleet import screen
+from edge_runtime.cli.fleet import screen, show
 from edge_runtime.cli.fleet.watch_frame import Frame
 from edge_runtime.fleet.operator.directory import Device, Directory
 
@@ -71,3 +72,28 @@ def test_a_frame_shows_problems_events_and_a_lost_broker():
     assert "s/d005" in text and "s/d001" not in text
     assert "event one" in text
     assert "20 devices, 16 online, 4 with a problem" in text
+
+
+def test_what_a_device_says_of_itself_moves_no_cursor_and_hides_nothing(monkeypatch):
+    monkeypatch.setattr("edge_runtime.cli.output._coloured", lambda: True)
+    evil = "\x1b]0;mine\x07\x1b[8mhidden\x1b[0K\r\nroot@shop# \u202e"
+    directory = Directory()
+
+    def says(kind: str, **said: object) -> None:
+        raw = json.dumps({"at": 1.0, "session": 1} | said).encode()
+        assert directory.take(f"edge/v1/s/d/{kind}", raw, True, 2.0)
+
+    model = {"name": evil, "version": evil, "phase": evil}
+    says("availability", state="offline", reason=evil)
+    says("info", version=evil, groups=[evil], commands=evil)
+    camera = {evil: {"state": evil, "reason": evil}}
+    spool = {"events": 1, "dropped": {evil: 1}, "degraded": evil}
+    says("status", state=evil, reasons=[evil], model=model, candidate=model, cameras=camera, spool=spool)
+    says("reported", seq=1, state=evil, reason=evil, detail=evil)
+    says("shelf/cam", counts={evil: 1})
+    device = directory.get("s/d")
+    assert device is not None
+    told = [screen.clean(line) for line in show.lines(device, 3.0)]
+    assert len(told) > 8 and "\x1b[31moffline\x1b[0m" in told[0], "our own colours stay"
+    for line in told:
+        assert re.sub(r"\x1b\[\d{1,2}m", "", line).isprintable() and "\x1b[8m" not in line
