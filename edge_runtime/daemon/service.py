@@ -60,7 +60,18 @@ def serve(
             gc.collect()  # the one before the last is full of cycles
 
 
-class _Priorities(logging.Formatter):
+class _Safe(logging.Formatter):
+    """What strangers sent stands in messages too: it can neither pose as a line of its own nor move a cursor."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's own name
+        said = super().formatMessage(record)
+        if said.isprintable():
+            return said
+        signs = (sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in said)
+        return "".join("\n    " if sign == "\\n" else sign for sign in signs)
+
+
+class _Priorities(_Safe):
     """`<6>text`: the form in which journald reads a priority from a line (sd-daemon(3)). It has the time itself."""
 
     def format(self, record: logging.LogRecord) -> str:
@@ -78,7 +89,7 @@ def _log(under_systemd: bool) -> None:
     handler = logging.StreamHandler()
     plain = "%(name)s: %(message)s"
     handler.setFormatter(
-        _Priorities(plain) if under_systemd else logging.Formatter(f"%(asctime)s %(levelname)s {plain}")
+        _Priorities(plain) if under_systemd else _Safe(f"%(asctime)s %(levelname)s {plain}")
     )
     root.addHandler(handler)
     root.setLevel(logging.INFO)

@@ -13,6 +13,7 @@ from edge_runtime.daemon.instruments import PACKAGE, Instruments
 from edge_runtime.daemon.labels import REMEMBERED, RecentEvents
 from edge_runtime.daemon.log_ring import KEPT, LogRing, last_warnings, masked
 from edge_runtime.daemon.restarts import APART_S, FILE, RestartLimit
+from edge_runtime.daemon.service import _Priorities, _Safe
 from edge_runtime.errors import Refused, TryAgain
 from edge_runtime.records import Event, Frame, Outcome
 from edge_runtime.telemetry.messages import MAX_TEXT
@@ -29,6 +30,15 @@ def test_a_restart_is_granted_once_in_a_while_also_over_processes(tmp_path: Path
     RestartLimit(tmp_path, clock).pass_one()
     clock.now -= 1e8  # the clock was wrong
     RestartLimit(tmp_path, clock).pass_one()
+
+
+@pytest.mark.parametrize("form", [_Safe("%(levelname)s %(message)s"), _Priorities("%(message)s")])
+def test_what_a_stranger_sent_can_not_pose_as_a_line_of_the_log(form: logging.Formatter) -> None:
+    sent = "unknown field `a\n<0>kernel: gone\x1b[2J\r\u2028WARNING x`"
+    record = logging.LogRecord("x", logging.WARNING, "", 0, "a command was refused: %s", (sent,), None)
+    first, *others = form.format(record).split("\n")
+    assert "refused" in first and len(others) == 1 and others[0].startswith("    <0>")
+    assert (first + others[0]).isprintable()
 
 
 @pytest.mark.parametrize("raw", [b"", b"{}", b"[]", b'{"at": "x"}', b"\xff"])
