@@ -26,6 +26,8 @@ AT_WORK_S = 30.0
 """To one that has accepted: only to hear how far it is."""
 BUSY = "busy"
 """A refusal that is about the moment: the command was not taken, and may be sent again."""
+STRANGER = "unsigned"
+"""A device that does not know the key says so without the command's id: nobody vouches for that."""
 RANKS = {"": 0, "accepted": 1, "running": 2, "succeeded": 3, "failed": 3, "refused": 3}
 
 
@@ -129,6 +131,9 @@ class Sending:
 
     def heard(self, device: str, response: ResponseView) -> bool:
         """A receipt; whether it says anything new. One from a device that nobody expected counts as well."""
+        if not response.id and response.reason == STRANGER and device in self.answers:
+            self._shrugged(self.answers[device], response)
+            return False
         if response.id != self._id or response.state not in RANKS:
             return False
         known = self.answers.get(device)
@@ -139,6 +144,11 @@ class Sending:
         known.state, known.reason = response.state, response.reason
         known.detail, known.result = response.detail, response.result
         return True
+
+    def _shrugged(self, answer: Answer, response: ResponseView) -> None:
+        """It may be about somebody else's command, for it has no name: it ends nothing, and explains a silence."""
+        if not answer.state:
+            answer.reason, answer.detail = response.reason, response.detail
 
     def _settled(self, order: Order) -> bool:
         return bool(order.devices) and all(self.answers[device].final for device in order.devices)

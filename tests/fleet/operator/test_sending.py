@@ -73,6 +73,20 @@ def test_busy_is_no_last_answer():
     assert sending.done
 
 
+def test_a_device_that_does_not_know_the_key_explains_its_silence_and_ends_nothing():
+    """It can not name the command, for it does not believe what stands in it."""
+    sending = Sending("c-1", [order("s/a"), order("s/b", audience="s/b")])
+    stranger = ResponseView(verb="ping", state="refused", reason="unsigned", detail="of no key that is known here")
+    for device in ("s/a", "x/y"):
+        assert not sending.heard(device, stranger)
+    assert (sending.answers["s/a"].reason, sending.answers["s/a"].final, set(sending.answers)) == (
+        "unsigned", False, {"s/a", "s/b"},
+    )  # fmt: skip
+    assert sending.heard("s/a", receipt("succeeded")), "it was about another operator's command"
+    assert not sending.heard("s/a", stranger)
+    assert sending.answers["s/a"].reason == ""
+
+
 def test_a_group_is_expected_as_a_whole_and_a_stranger_counts_as_well():
     sending = Sending("c-1", [order("s/a", "t/b", audience="_group/g")])
     sending.heard("s/a", receipt("succeeded"))
