@@ -6,6 +6,7 @@ import argparse
 import io
 import json
 import os
+import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
     Verbs: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 _CODES = {"green": 32, "yellow": 33, "red": 31, "blue": 34, "grey": 90, "bold": 1}
+_OWN = re.compile(r"(\x1b\[(?:0|1|3[1-4]|90)m|\n|\t)")
+"""What `paint` and our own sentences put into a line."""
+_MEDDLING = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]")
 STATE_COLOURS = {"stocked": "green", "low": "yellow", "empty": "red", "blocked": "blue", "unknown": "grey"}
 
 
@@ -44,12 +48,22 @@ def emit(record: Mapping[str, object]) -> None:
 
 def say(text: str = "") -> None:
     """A line for a person on standard output."""
-    _write(text)
+    _write(harmless(text))
 
 
 def complain(text: str) -> None:
     """A line for a person on standard error."""
-    print(text, file=sys.stderr, flush=True)
+    print(harmless(text), file=sys.stderr, flush=True)
+
+
+def harmless(text: str) -> str:
+    """`text` as a terminal may show it: what would move its cursor, rename its window or turn the line around is `?`.
+
+    Devices, brokers and files say much of what is shown here. Colours stay, and the ends of lines.
+    """
+    if text.isprintable():
+        return text
+    return "".join(part if _OWN.fullmatch(part) else _MEDDLING.sub("?", part) for part in _OWN.split(text))
 
 
 def watched() -> bool:
