@@ -88,9 +88,7 @@ def _log(under_systemd: bool) -> None:
         return
     handler = logging.StreamHandler()
     plain = "%(name)s: %(message)s"
-    handler.setFormatter(
-        _Priorities(plain) if under_systemd else _Safe(f"%(asctime)s %(levelname)s {plain}")
-    )
+    handler.setFormatter(_Priorities(plain) if under_systemd else _Safe(f"%(asctime)s %(levelname)s {plain}"))
     root.addHandler(handler)
     root.setLevel(logging.INFO)
 
