@@ -11,20 +11,19 @@ from dataclasses import replace
 
 from edge_runtime.fleet.backoff import Cause
 from edge_runtime.fleet.carried import Settled
-from edge_runtime.fleet.client import matches
 from edge_runtime.fleet.dial import Dialer
 from edge_runtime.fleet.faults import ConnectFault, taken
+from edge_runtime.fleet.hearing import Hearing
 from edge_runtime.fleet.leftovers import Leftovers
 from edge_runtime.fleet.link_report import LinkReport, LinkState, certificate_problem, refused_problem
+from edge_runtime.fleet.presence import Presence
 from edge_runtime.fleet.receipts import ReceiptBook
 from edge_runtime.fleet.samples import Samples, Told
-from edge_runtime.fleet.session import Filters, Incoming, Session
+from edge_runtime.fleet.session import Incoming, Session
 from edge_runtime.fleet.settings import MqttSettings, Proof
 from edge_runtime.fleet.tls import days_left
 from edge_runtime.fleet.twins import Twins
-from edge_runtime.telemetry import builders
 from edge_runtime.telemetry.builders import Stamp
-from edge_runtime.telemetry.messages import encode
 from edge_runtime.telemetry.publisher import Delivery, Receipt
 
 log = logging.getLogger(__name__)
@@ -62,9 +61,11 @@ class MqttLink:
     ) -> None:
         self._settings, self._stamp = settings, stamp
         self._wall, self._clock = wall, clock
+        self._saying = threading.Lock()
+        """Held while it is said that the device is there or has gone: the farewell is the last word."""
         self._callbacks: list[Callable[[], None]] = []
         self._listener: Callable[[Incoming], None] | None = None
-        self._filters: Filters = ()
+        self._hearing = Hearing(clock)
         self._session: Session | None = None
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
@@ -75,10 +76,8 @@ class MqttLink:
         """Whether it subscribes to what it says itself. There are brokers that end a connection for that."""
         self._samples = Samples(stamp.topics, clock, self._reads_own)
         self._twins = Twins(stamp, clock)
-        self._hushed: dict[str, float] = {}
-        """Filter -> when it is subscribed to again."""
+        self._presence = Presence(stamp, wall, clock, self._reads_own, settings.keepalive_s)
         self._leftovers: Leftovers | None = None
-        self._refused: tuple[str, ...] = ()
         self._birth: Receipt = Settled(Delivery.FAILED)
         self._warned: set[Cause] = set()
         self._told: frozenset[str] = frozenset()
@@ -111,8 +110,8 @@ class MqttLink:
         found = [self._problem] if self._problem else []
         if self._twins.suspected and not self._problem:
             found.append(str(taken(self._report.address, self._settings.client_id)))
-        if self._refused:
-            found.append(refused_problem(self._refused))
+        if self._hearing.refused:
+            found.append(refused_problem(self._hearing.refused))
         ending = certificate_problem(self._settings.cert_file, self._report.certificate_days)
         if ending:
             found.append(ending)
@@ -136,14 +135,13 @@ class MqttLink:
 
     def listen(self, filters: tuple[str, ...], listener: Callable[[Incoming], None], qos: int = 1) -> None:
         """Subscribe at every connect. Call it before `start`; a second call replaces the first."""
-        self._filters, self._listener = tuple((name, qos) for name in filters), listener
+        self._hearing.want(filters, qos)
+        self._listener = listener
 
     def hush(self, seconds: float, names: tuple[str, ...] = ()) -> None:
         """Unsubscribe from what `listen` asked for, or from these of its filters, and subscribe again after a while:
         for a flood. Never blocks."""
-        names = names or tuple(name for name, _ in self._filters)
-        new = tuple(name for name in names if name not in self._hushed)
-        self._hushed.update(dict.fromkeys(names, self._clock() + seconds))  # also from paho's thread: never replaced
+        new = self._hearing.hush(seconds, names)
         session = self._session
         if session is not None and new:
             session.unsubscribe(new)
@@ -181,7 +179,8 @@ class MqttLink:
         self._stopping.set()
         session = self._session
         if session is not None and not session.over.is_set():
-            farewell = self._say_availability(session, "offline", "stopped")
+            with self._saying:
+                farewell = self._say_availability(session, self._presence.farewell())
             until_s = self._clock() + flush_s
             while farewell.delivery() is Delivery.PENDING and self._clock() < until_s:
                 time.sleep(0.01)
@@ -214,19 +213,18 @@ class MqttLink:
     def _open(self) -> Session:
         self._connecting = self.connections + 1
         self._opened_s, self._read_hours = self._clock(), 1
-        will = self._stamp.topics.availability, self._availability("offline", "lost")
+        will = self._stamp.topics.availability, self._presence.will(self._connecting)
         session = self._dialer.connect(will, self._dispatch, self._filter_refused)
         if self._stopping.is_set():  # nobody would take the birth back
             session.forget()
             raise ConnectFault(Cause.STOPPED, "the link was stopped while it connected")
         self._receipts.connected()
         self._samples.connected()
-        self._refused = ()
         if self._reads_own:
             session.subscribe(((self._stamp.topics.availability, 0),))
-        self._birth = self._say_availability(session, "online", "connected")
+        self._birth = self._say_availability(session, self._presence.birth())
         session.subscribe(tuple((name, 0) for name in self._receipts.filters))
-        session.subscribe(tuple(each for each in self._filters if each[0] not in self._hushed))
+        session.subscribe(self._hearing.connected())
         if self._reads_own and self._leftovers is not None and self._leftovers.begin():
             session.subscribe(((self._leftovers.filter, 0),))
         if self._problem:
@@ -248,7 +246,7 @@ class MqttLink:
         """Until the session is over."""
         began_s, born_at = self._opened_s, self._wall()
         if self._stopping.is_set():
-            self._say_availability(session, "offline", "stopped")
+            self._say_availability(session, self._presence.farewell())
             session.close(1.0)
         while not session.over.wait(TICK_S):
             self._tend(session)
@@ -270,8 +268,7 @@ class MqttLink:
 
     def _tend(self, session: Session) -> None:
         """While it is online, now and then."""
-        if self._birth.delivery() is not Delivery.PENDING:  # a refusal is noted by asking, once
-            self._birth = Settled(Delivery.ACKNOWLEDGED)
+        self._attend_birth(session)
         if self._clock() - self._opened_s > self._read_hours * HOUR_S:
             self._read_hours += 1
             self._report = replace(self._report, certificate_days=days_left(self._settings.cert_file, self._wall()))
@@ -284,16 +281,21 @@ class MqttLink:
                 session.unsubscribe((step.unsubscribe,) if step.unsubscribe else ())
         if self._leftovers is not None:
             self._clear(session, self._leftovers)
-        over = [name for name, until_s in tuple(self._hushed.items()) if self._clock() >= until_s]
-        for name in over:
-            self._hushed.pop(name, None)
-        session.subscribe(tuple(each for each in self._filters if each[0] in over))
+        session.subscribe(self._hearing.again())
         told = frozenset(self.problems)
         for problem in told - self._told:
             log.warning("%s", problem)
         for problem in self._told - told:
             log.info("no longer so: %s", problem)
         self._told = told
+
+    def _attend_birth(self, session: Session) -> None:
+        if self._birth.delivery() is not Delivery.PENDING:  # a refusal is noted by asking, once
+            self._birth = Settled(Delivery.ACKNOWLEDGED)
+        if self._presence.due():
+            with self._saying:
+                if not self._stopping.is_set():
+                    self._birth = self._say_availability(session, self._presence.birth())
 
     def _clear(self, session: Session, leftovers: Leftovers) -> None:
         for topic in leftovers.to_clear():
@@ -323,25 +325,22 @@ class MqttLink:
     def _dispatch(self, message: Incoming) -> None:
         if self._receipts.heard(message.topic, message.payload):
             return
-        if message.topic == self._stamp.topics.availability and message.retained:
-            self._twins.found(message.payload)
+        if message.topic == self._stamp.topics.availability:
+            (self._twins.found if message.retained else self._presence.heard)(message.payload)
         own = message.topic.startswith(self._own) and self._samples.heard(message.topic, message.payload)
         if self._leftovers is not None:
             own |= self._leftovers.heard(message.topic, message.payload, message.retained)
-        if self._listener is None or (own and not matches(message.topic, (name for name, _ in self._filters))):
+        if self._listener is None or (own and not self._hearing.wants(message.topic)):
             return
         self._listener(message)
 
     def _filter_refused(self, name: str) -> None:
         if name in self._receipts.filters:
             self._receipts.filter_refused(name)
-        elif any(name == wanted for wanted, _ in self._filters):
-            self._refused = (*self._refused, name)
+        else:
+            self._hearing.refuse(name)
 
-    def _availability(self, state: str, reason: str) -> bytes:
-        return encode(builders.availability(self._stamp, self._wall(), self._connecting, state, reason))
-
-    def _say_availability(self, session: Session, state: str, reason: str) -> Receipt:
-        topic, payload = self._stamp.topics.availability, self._availability(state, reason)
+    def _say_availability(self, session: Session, payload: bytes) -> Receipt:
+        topic = self._stamp.topics.availability
         self._samples.published(topic, payload, True)
         return Told(self._samples, topic, session.publish(topic, payload, 1, True))

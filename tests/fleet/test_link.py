@@ -132,6 +132,22 @@ def test_the_will_says_offline_when_the_device_is_killed(broker: Broker) -> None
     reader.close()
 
 
+def test_a_will_that_comes_late_does_not_stay_the_last_word(broker: Broker) -> None:
+    """A half-open connection of this device ends at the broker when the next one stands already."""
+    link = linked(broker.url, proof=Proof.ECHO)
+    link.start()
+    online(link)
+    reader = Reader(broker.port)
+    late = builders.availability(Stamp(TOPICS, 8), time.time(), 1, "offline", "lost")
+    reader.send(TOPICS.availability, encode(late), retain=True)
+    wait_until(
+        lambda: reader.of("availability")[-1]["state"] == "online" and len(reader.of("availability")) > 2, "here"
+    )
+    link.stop()
+    wait_until(lambda: reader.of("availability")[-1]["reason"] == "stopped", "the farewell is the last word")
+    reader.close()
+
+
 def test_state_is_retained_and_said_again_after_a_restart_of_the_broker(broker: Broker, tmp_path: Path) -> None:
     link = linked(broker.url)
     uplink = Uplink(link, SqliteSpool(tmp_path / "spool.sqlite"))
