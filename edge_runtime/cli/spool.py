@@ -20,7 +20,13 @@ SPOOL = "spool.db"
 
 def register(verbs: Verbs) -> None:
     """Add the verbs of this file."""
-    family = verbs.add_parser("spool", help="what waits for the broker: show, export", allow_abbrev=False)
+    family = add_verb(
+        verbs,
+        "spool",
+        "what waits for the broker: show, export",
+        "Reads what a device has not delivered yet; changes nothing.",
+        "  edge-runtime spool show --config device.toml\n  edge-runtime spool export --config device.toml > events.jsonl",
+    )
     kinds = family.add_subparsers(title="verbs", metavar="VERB", required=True)
     show = add_verb(
         kinds,

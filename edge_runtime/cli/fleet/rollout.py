@@ -78,8 +78,9 @@ def _register_start(kinds: Verbs) -> None:
     verb.add_argument("--model", required=True, metavar="NAME", help="of the model")
     verb.add_argument("--version", required=True, metavar="VERSION", help="of the model: 1.2.0")
     verb.add_argument("--sha256", default="", metavar="HEX", help="of its bundle, if only that one is meant")
+    rings = DEFAULT_RINGS.replace("%", "%%")
     verb.add_argument(
-        "--rings", default=DEFAULT_RINGS, metavar="R,R", help=f"devices, shares or canary=@group ({DEFAULT_RINGS})"
+        "--rings", default=DEFAULT_RINGS, metavar="R,R", help=f"devices, shares or canary=@group ({rings})"
     )
     verb.add_argument(
         "--gate", action="append", default=[], metavar="NAME=LIMIT", help="another limit; NAME=off for none"
