@@ -143,6 +143,7 @@ class Collector:
         if len(payload) > MAX_EVENT_BYTES:
             raise Refused(f"an event of {len(payload)} bytes")
         try:
+            payload.decode()  # fields that are not looked at too: one bad line would spoil the file for its readers
             event = msgspec.json.decode(payload, type=_Event)
             msgspec.json.decode(payload, type=EventView)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as fault:

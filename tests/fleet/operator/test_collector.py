@@ -54,6 +54,13 @@ def test_what_is_no_event_of_that_device_is_refused():
         event("1", device="c", topic="edge/v1/s/b/event/slot"),
         event(""),
         event("1", schema="edge/event/2"),
+        Arrived("edge/v1/s/b/event/slot", event("1", more="@").payload.replace(b"@", b"\xff"), False, 1.0),
+        Arrived(
+            "edge/v1/s/b/event/slot",
+            event("1", more="@").payload.replace(b'"@"', b"[" * 1500 + b"]" * 1500),
+            False,
+            1.0,
+        ),
     ]
     assert collector.take(wrong) == ([], {})
     assert collector.refused == len(wrong)
