@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -15,7 +17,7 @@ from benchmarks.fleet.cluster import LocalCluster
 from benchmarks.fleet.meters import Meter, ask_node
 from edge_runtime.lifecycle.trust.command_keys import CommandKeys, encode_command_keys
 from edge_runtime.simulator.fleet.plan import FleetPlan
-from edge_runtime.simulator.fleet.run import Fleet
+from edge_runtime.simulator.fleet.run import Fleet, shown
 from edge_runtime.workshop.enrolment.signing import OperatorKey
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -125,6 +127,10 @@ class World:
         found["stored_bytes"] = max((float(told.get("bytes", 0)) for told in stored), default=0.0)
         return found
 
+    def watch(self, every_s: float = 5.0) -> Watch:
+        """`with world.watch()`: says on standard error what the fleet and the nodes are doing."""
+        return Watch(self, every_s)
+
     def _operating(self) -> Iterable[int]:
         return [operator.pid for operator in self.operators if operator.poll() is None]
 
@@ -139,6 +145,50 @@ class World:
             f'urls = [{urls}]\nname = "bench"\ncommand_key = "command.pem"\ncommand_keys = "command-keys.json"\n',
             "utf-8",
         )
+
+
+class Watch:
+    """One line every few seconds: what the devices wait for, and who leads the nodes' streams."""
+
+    def __init__(self, world: World, every_s: float) -> None:
+        self._world, self._every_s = world, every_s
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def __enter__(self) -> Watch:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        began_s, before = time.monotonic(), self._world.fleet.figures.counts
+        while not self._over.wait(self._every_s):
+            figures = self._world.fleet.figures
+            delta = {key: count - before.get(key, 0) for key, count in figures.counts.items()}
+            before = figures.counts
+            told = {key: delta.get(key, 0) for key in ("sent", "acknowledged", "births") if key in delta}
+            failed = {key: count for key, count in delta.items() if key.startswith("failed_") and count}
+            line = f"{time.strftime('%H:%M:%S')} +{time.monotonic() - began_s:.0f} s {shown(figures)}; {told | failed}"
+            print(f"{line}; {self._nodes()}; load {os.getloadavg()[0]:.1f}", file=sys.stderr, flush=True)
+
+    def _nodes(self) -> str:
+        """Connections of each node, and each stream with its leader."""
+        nodes = self._world.cluster.nodes
+        told = [ask_node(node.monitor, "varz") if node.runs else {} for node in nodes]
+        each = "/".join(str(one.get("connections", "-")) for one in told)
+        streams: dict[str, str] = {}
+        for node in nodes:
+            asked = ask_node(node.monitor, "jsz?accounts=true&streams=true") if node.runs else {}
+            for account in asked.get("account_details", []):
+                for stream in account.get("stream_detail", []):
+                    leader = stream.get("cluster", {}).get("leader") or "nobody"
+                    streams.setdefault(stream["name"], f"{leader} {stream['state']['messages']}")
+        return f"connections {each}, " + ", ".join(f"{name} {what}" for name, what in sorted(streams.items()))
 
 
 def _objects(path: Path) -> list[dict[str, object]]:

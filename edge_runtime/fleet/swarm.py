@@ -197,6 +197,15 @@ class SwarmLink:
         if self._client is not None and self.connected:
             self._client.subscribe([(name, 0)])
 
+    @property
+    def shown(self) -> str:
+        """How the link is, in words."""
+        if self._client is None:
+            return f"not connected, {self._failures} failures"
+        state = "connected" if self.connected else "connecting"
+        since_s = self._swarm.clock() - self._began_s
+        return f"{state} to node {self._node + 1} for {since_s:.0f} s, {len(self._pending)} publishes unacknowledged"
+
     def new_session(self) -> None:
         """The process begins anew: its connections are counted from one."""
         self.connection = 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from edge_runtime.fleet.openers import Opener
 from edge_runtime.fleet.session import Incoming
@@ -57,7 +57,9 @@ class VirtualDevice:
         self._link = SwarmLink(
             swarm, nodes, f"{self.topics.site}-{self.topics.device}", lambda: self._stamp, self._wall
         )
-        self._uplink = Uplink(self._link, MemorySpool(LIMITS, swarm.clock, degraded=""), clock=swarm.clock)
+        self._undelivered: dict[str, float] = {}
+        spool = _Spool(LIMITS, swarm.clock, self._undelivered)
+        self._uplink = Uplink(self._link, spool, clock=swarm.clock)
         self._stepping = False
         audience = f"{self.topics.site}/{self.topics.device}"
         slow = 10.0 if self.fortune == "slow" else 1.0
@@ -103,9 +105,24 @@ class VirtualDevice:
         return self._link.connected and self._uplink.counts().retained - self._said_before >= RETAINED
 
     @property
+    def waits_for(self) -> str:
+        """In words, for somebody who wants to know why a fleet does not settle."""
+        counts = self._uplink.counts()
+        said = counts.retained - self._said_before
+        return (
+            f"{self.topics.device}: {self._link.shown}, {said} of {RETAINED} retained acknowledged,"
+            f" {self.waiting} events wait"
+        )
+
+    @property
     def waiting(self) -> int:
-        """Events that no broker has acknowledged yet."""
-        return self._uplink.counts().spool.events
+        """Events that no broker has acknowledged yet, those of an outage among them."""
+        return len(self._undelivered)
+
+    @property
+    def oldest_s(self) -> float:
+        """Since the first of them happened; 0 if none waits."""
+        return self._swarm.clock() - next(iter(self._undelivered.values())) if self._undelivered else 0.0
 
     def switched(self, change: Switch) -> None:
         """The models have changed: tell it as the device does, and see what the reconciler makes of it."""
@@ -221,6 +238,7 @@ class VirtualDevice:
             slot, was, now, 0.97, detail or {},
         )  # fmt: skip
         message = builders.event(self._stamp, seq, happened, self.models.running)
+        self._undelivered[message.id] = self._swarm.clock()
         self._uplink.offer(Entry(message.id, Grade.EVENT, self.topics.event(kind), builders.bounded_event(message)))
         self._swarm.counts["events"] += 1
         self._step()
@@ -276,3 +294,19 @@ class VirtualDevice:
     def _next(self) -> int:
         self._seq += 1
         return self._seq
+
+
+class _Spool(MemorySpool):
+    """Tells at once what was accepted: the uplink's counts are as old as its last step, up to an interval here."""
+
+    def __init__(self, limits: SpoolLimits, clock: Callable[[], float], undelivered: dict[str, float]) -> None:
+        super().__init__(limits, clock, degraded="")
+        self._undelivered = undelivered
+
+    def end(
+        self, accepted: Iterable[str], rejected: Iterable[str] = (), kept: Iterable[str] = (), why: str = ""
+    ) -> None:
+        done = tuple(accepted)
+        super().end(done, rejected, kept, why)
+        for key in done:
+            self._undelivered.pop(key, None)

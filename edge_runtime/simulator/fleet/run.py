@@ -92,7 +92,7 @@ class Fleet:
             if self.troubles:
                 raise Unavailable(f"the virtual fleet is not whole: {'; '.join(self.troubles)}")
             if time.monotonic() - began_s > timeout_s:
-                raise Unavailable(f"after {timeout_s:.0f} s the fleet is still: {_shown(self.figures)}")
+                raise Unavailable(f"after {timeout_s:.0f} s the fleet is still: {shown(self.figures)}")
             time.sleep(0.1)
         return time.monotonic() - began_s
 
@@ -122,5 +122,11 @@ def _allow_files(wanted: int) -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
-def _shown(figures: Figures) -> str:
-    return f"{figures.connected} of {figures.devices} connected, models {figures.models}, desired {figures.states}"
+def shown(figures: Figures) -> str:
+    """What a fleet is still waiting for."""
+    return (
+        f"{figures.connected} of {figures.devices} connected ({figures.connecting} connecting), {figures.settled} settled,"
+        f" {figures.waiting} events wait in {figures.waiting_devices} devices, the oldest for {figures.oldest_s} s,"
+        f" models {figures.models},"
+        f" desired {figures.states}; {'; '.join(figures.held_up) or 'nobody is held up'}"
+    )

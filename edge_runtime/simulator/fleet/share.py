@@ -12,6 +12,7 @@ import select
 import sys
 import time
 from collections import Counter
+from itertools import islice
 from pathlib import Path
 
 import msgspec
@@ -28,6 +29,7 @@ from edge_runtime.telemetry.observer import resident_mb
 
 FIGURES_S = 1.0
 FAREWELL_S = 10.0
+HELD_UP = 4
 
 
 class Share(msgspec.Struct, frozen=True):
@@ -48,6 +50,12 @@ class Figures(msgspec.Struct, frozen=True):
     """Connected, with all retained state said anew."""
     waiting: int = 0
     """Events that no broker has acknowledged yet."""
+    waiting_devices: int = 0
+    """Devices that have such events."""
+    oldest_s: float = 0.0
+    """Since the first of these events happened."""
+    held_up: tuple[str, ...] = ()
+    """Of a few devices that are not settled: which, and what they wait for."""
     cpu_s: float = 0.0
     rss_mb: float = 0.0
     counts: dict[str, int] = {}
@@ -63,6 +71,9 @@ class Figures(msgspec.Struct, frozen=True):
             self.connecting + other.connecting,
             self.settled + other.settled,
             self.waiting + other.waiting,
+            self.waiting_devices + other.waiting_devices,
+            max(self.oldest_s, other.oldest_s),
+            (self.held_up + other.held_up)[:HELD_UP],
             round(self.cpu_s + other.cpu_s, 2),
             round(self.rss_mb + other.rss_mb, 1),
             dict(Counter(self.counts) + Counter(other.counts)),
@@ -104,6 +115,9 @@ def figures_of(swarm: Swarm, devices: list[VirtualDevice]) -> Figures:
         len(swarm.connecting),
         sum(device.settled for device in devices),
         sum(device.waiting for device in devices),
+        sum(device.waiting > 0 for device in devices),
+        round(max(device.oldest_s for device in devices), 1),
+        tuple(islice((device.waits_for for device in devices if not device.settled), HELD_UP)),
         round(time.process_time(), 2),
         round(resident_mb(), 1),
         dict(swarm.counts),
