@@ -18,6 +18,10 @@ MAX_IN_FLIGHT = 64
 MAX_QUEUED = 1_024
 MAX_PACKET_BYTES = 1_048_576
 """The largest packet that is read. A broker that was taken over must not fill the memory with one of 256 MB."""
+LARGEST_PACKET_BYTES = 268_435_460
+"""That MQTT has."""
+HEAD_BYTES = 40
+"""Of a publish beside topic and payload, at most: with the properties below."""
 TELEMETRY_EXPIRY_S = 3_600
 """MQTT 5: a broker that could not hand figures on for so long may drop them."""
 
@@ -39,6 +43,7 @@ class Client(paho.Client):
         self.answered = threading.Event()
         """Set when there is an answer to the CONNECT, or none will come."""
         self.words = _LastWords()
+        self._max_packet_bytes = LARGEST_PACKET_BYTES
         self.enable_logger(self.words.logger)
         self.max_inflight_messages_set(MAX_IN_FLIGHT)
         self.max_queued_messages_set(MAX_QUEUED)
@@ -62,9 +67,14 @@ class Client(paho.Client):
             self.over.set()
             self.answered.set()
 
-    def hold_to(self, receive_maximum: int) -> None:
+    def hold_to(self, receive_maximum: int, max_packet_bytes: int) -> None:
         """Keep to what the broker takes at once (MQTT 5, 3.2.2.3.3). paho's own setter is for before the connect."""
         self._max_inflight_messages = min(MAX_IN_FLIGHT, receive_maximum)
+        self._max_packet_bytes = max_packet_bytes
+
+    def fits(self, topic: str, payload: bytes) -> bool:
+        """Whether the broker takes a message of this size (MQTT 5, 3.2.2.3.6): it ends the connection otherwise."""
+        return len(topic.encode()) + len(payload) + HEAD_BYTES <= self._max_packet_bytes
 
     def free(self) -> None:
         """Let go of what refers back here, so that memory and sockets are freed at once. The thread must have ended, and

@@ -18,7 +18,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 
 from edge_runtime.fleet.backoff import Cause
 from edge_runtime.fleet.carried import Carried, Sent, Settled
-from edge_runtime.fleet.client import Client, publish_properties
+from edge_runtime.fleet.client import LARGEST_PACKET_BYTES, Client, publish_properties
 from edge_runtime.fleet.faults import ConnectFault, ending, refusal
 from edge_runtime.fleet.settings import BrokerAddress, Dialect, MqttSettings
 from edge_runtime.fleet.tls import tls_context, tls_fault
@@ -77,6 +77,9 @@ class Session:
 
     def publish(self, topic: str, payload: bytes, qos: int, retain: bool, expires: bool = False) -> Carried:
         """`expires`: it is of no use to anybody after a while. ValueError for what MQTT can not carry."""
+        if not self._client.fits(topic, payload):
+            log.warning("a message to %r is not sent: its %d bytes are more than the broker takes", topic, len(payload))
+            return Settled(Delivery.REFUSED)
         extra = publish_properties(expires) if self._client.five and payload else None
         with self._using:
             if self._freed:
@@ -178,7 +181,8 @@ class Session:
         self, client: paho.Client, data: object, flags: paho.ConnectFlags, code: ReasonCode, extra: Properties | None
     ) -> None:
         self._moved_to = str(getattr(extra, "ServerReference", ""))
-        self._client.hold_to(int(getattr(extra, "ReceiveMaximum", 65_535)))
+        most = int(getattr(extra, "MaximumPacketSize", LARGEST_PACKET_BYTES))
+        self._client.hold_to(int(getattr(extra, "ReceiveMaximum", 65_535)), most)
         self._answer = code
         self._client.answered.set()
 
@@ -201,7 +205,9 @@ class Session:
     def _acknowledged(
         self, client: paho.Client, data: object, mid: int, code: ReasonCode, extra: Properties | None
     ) -> None:
-        if code.is_failure and len(self._codes) < MAX_CODES:
+        if not code.is_failure:
+            self._codes.pop(mid, None)  # of a message of the same number, which nobody asked after
+        elif len(self._codes) < MAX_CODES:
             self._codes[mid] = code.value
 
     def _subscribed(

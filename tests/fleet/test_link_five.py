@@ -18,7 +18,7 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from benchmarks.faults.tcp_proxy import Proxy
 from edge_runtime.errors import Unavailable
 from edge_runtime.fleet.backoff import Cause
-from edge_runtime.fleet.client import MAX_PACKET_BYTES, TELEMETRY_EXPIRY_S
+from edge_runtime.fleet.client import HEAD_BYTES, MAX_PACKET_BYTES, TELEMETRY_EXPIRY_S
 from edge_runtime.fleet.link import LinkState, MqttLink
 from edge_runtime.fleet.local_broker import LocalBroker, find_nats_server, free_port
 from edge_runtime.fleet.session import Session
@@ -140,6 +140,41 @@ def test_no_more_is_under_way_than_the_broker_takes_at_once(mosquitto: Mosquitto
         wait_until(lambda: all(r.delivery() is Delivery.ACKNOWLEDGED for r in receipts), "all acknowledged")
         assert link.connections == 1
         link.stop()
+
+
+def test_a_broker_that_takes_hardly_anything_does_not_end_the_link() -> None:
+    def answer(end: socket.socket, connect: bytes) -> None:
+        end.sendall(b"\x20\x08\x00\x00\x05\x27\x00\x00\x00\x20")
+        while end.recv(4_096):
+            pass
+
+    with served(answer) as port:
+        link = linked(f"mqtt://127.0.0.1:{port}")
+        link.start()
+        online(link)
+        assert link.publish(TOPICS.telemetry, b"x" * 100).delivery() is Delivery.REFUSED
+        link.stop(0.1)
+
+
+@pytest.mark.undocumented("large ones will do")
+def test_what_is_larger_than_the_broker_takes_is_refused_and_holds_up_no_other(
+    tmp_path: Path, program: Callable[[str, str], str]
+) -> None:
+    """The broker would end the connection for it, and each one after that."""
+    made = Mosquitto(program("mosquitto", "mosquitto"), tmp_path, "allow_anonymous true\nmax_packet_size 2000")
+    made.start()
+    link = linked(made.url)
+    link.start()
+    online(link)
+    topic = TOPICS.event("slot")
+    assert link.publish(topic, b"x" * 5_000).delivery() is Delivery.REFUSED
+    room = 2_000 - HEAD_BYTES - len(topic)
+    assert link.publish(topic, b"x" * (room + 1)).delivery() is Delivery.REFUSED
+    receipts = [link.publish(topic, b"x" * room), link.publish(TOPICS.telemetry, b"y" * (room - 4))]
+    wait_until(lambda: all(r.delivery() is Delivery.ACKNOWLEDGED for r in receipts), "the others arrive")
+    assert link.connections == 1
+    link.stop()
+    made.stop()
 
 
 @pytest.mark.parametrize("dialect", [Dialect.V311, Dialect.V5])
