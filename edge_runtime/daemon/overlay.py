@@ -71,9 +71,8 @@ class Overlay:
     def __init__(self, state_dir: Path | None = None) -> None:
         """Without a folder it lasts as long as the process."""
         self._path = state_dir / FILE if state_dir is not None else None
-        self.trouble = ""
-        """Why something that was set is not in force."""
-        record = _read(self._path) if self._path is not None else None
+        record, self.trouble = _read(self._path) if self._path is not None else (None, "")
+        """`trouble`: why something that was set is not in force."""
         self._proven: dict[str, Scalar] = dict(record.overrides) if record is not None else {}
         self.trial: Trial | None = None
         self.generation = 0
@@ -175,12 +174,13 @@ class Overlay:
             )
 
 
-def _read(path: Path) -> _Record | None:
+def _read(path: Path) -> tuple[_Record | None, str]:
+    """What was set, and why that is not known: then device.toml alone holds, which may show more of a store, and say so."""
     try:
         with path.open("rb") as file:
-            return msgspec.json.decode(file.read(MAX_BYTES), type=_Record)
+            return msgspec.json.decode(file.read(MAX_BYTES), type=_Record), ""
     except FileNotFoundError:
-        return None
+        return None, ""
     except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as fault:
         log.warning("%s can not be read (%s); device.toml alone holds", path, fault)
-        return None
+        return None, f"settings: {path} can not be read, device.toml alone holds; set them again (config.set)"

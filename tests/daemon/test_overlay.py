@@ -90,6 +90,22 @@ def test_a_disk_that_fails_is_told_and_nothing_is_in_force(tmp_path: Path) -> No
     assert overlay.in_force == {} and overlay.generation == 0
 
 
+def test_settings_that_are_lost_are_told_until_others_are_set(tmp_path: Path) -> None:
+    """One of them may have been that no pictures are shown."""
+    first = Overlay(tmp_path)
+    first.propose(SET, written(tmp_path), "c")
+    first.prove()
+    whole = (tmp_path / FILE).read_bytes()
+    for damaged in (b"", b"\x00" * len(whole), whole[:-9]):
+        (tmp_path / FILE).write_bytes(damaged)
+        for _ in range(2):
+            again = Overlay(tmp_path)
+            assert again.in_force == {} and "set them again" in again.trouble
+    again.propose(SET, written(tmp_path), "d")
+    again.prove()
+    assert again.trouble == Overlay(tmp_path).trouble == ""
+
+
 def test_a_key_that_does_not_fit_an_edited_file_is_left_out_and_told(tmp_path: Path) -> None:
     overlay = Overlay(tmp_path)
     overlay.propose({"camera.a.interval_s": 9, "log.level": "debug"}, written(tmp_path), "c")
