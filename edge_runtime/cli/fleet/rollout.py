@@ -64,7 +64,7 @@ def register(verbs: Verbs) -> None:
 
 
 def _register_start(kinds: Verbs) -> None:
-    from edge_runtime.fleet.operator.rollouts.defaults import DEFAULT_RINGS, GATES
+    from edge_runtime.fleet.operator.rollouts.defaults import DEFAULT_RINGS, DEFAULT_SETTLE_S, GATES
 
     verb = add_verb(
         kinds,
@@ -91,7 +91,11 @@ def _register_start(kinds: Verbs) -> None:
         "--soak", type=float, default=1_800.0, metavar="S", help="watch a ring for so long at least (1800)"
     )
     verb.add_argument(
-        "--settle", type=float, default=3_600.0, metavar="S", help="a device may take so long to converge (3600)"
+        "--settle",
+        type=float,
+        default=DEFAULT_SETTLE_S,
+        metavar="S",
+        help=f"a device may take so long to converge, its shadow run and trial included ({DEFAULT_SETTLE_S:.0f})",
     )
     verb.add_argument(
         "--patience", type=float, default=7_200.0, metavar="S", help="wait so long for missing evidence (7200)"

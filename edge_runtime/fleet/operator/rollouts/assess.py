@@ -13,7 +13,7 @@ from edge_runtime.fleet.operator.rollouts.sight import Sight
 
 
 def count_gates(head: Head, cohort: Cohort, sight: Sight, stuck_counts: bool = False) -> tuple[Judged, ...]:
-    """Failed, offline and restarted devices. `stuck_counts`: those that are online and not done count as failed."""
+    """Failed, offline and restarted devices. `stuck_counts`: those that are online, not done and not at it count as failed."""
     gates, ring = head.plan.gates, cohort.ring(head.ring)
     found = []
     if "failed_share" in gates:
@@ -32,16 +32,22 @@ def _failed(limit: float, members: Iterable[Touched], sight: Sight, stuck_counts
     for touched in members:
         seen = sight.seen(touched.device)
         end = outcome(touched, seen)
-        bad += end == "bad" or (stuck_counts and end == "open" and seen.online and touched.online)
+        stuck = end == "open" and seen.online and touched.online and not seen.trying
+        bad += end == "bad" or (stuck_counts and stuck)
         size += touched.online or end in ("done", "bad")
     return counted("failed_share", limit, bad, size)
 
 
 def _offline(head: Head, cohort: Cohort, sight: Sight) -> Judged:
     grace_s, controls = head.plan.grace_s, cohort.controls.get(head.ring, ())
+
+    def away(device: str) -> bool:
+        seen = sight.seen(device)
+        return not seen.online and seen.away_s >= grace_s
+
     present = [t for t in cohort.touched.values() if t.online]
-    gone = sum(sight.seen(t.device).away_s >= grace_s > 0 for t in present)
-    others = sum(sight.seen(control.device).away_s >= grace_s > 0 for control in controls)
+    gone = sum(away(t.device) for t in present)
+    others = sum(away(control.device) for control in controls)
     return counted("offline_share", head.plan.gates["offline_share"], gone, len(present), others, len(controls))
 
 

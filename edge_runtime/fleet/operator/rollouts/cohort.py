@@ -67,6 +67,8 @@ def touch(device: str, plan: Plan, sight: Sight, now: float) -> Touched:
     seen = sight.seen(device)
     before = seen.desired
     was = before.model if before is not None and before.model is not None else seen.model
+    if before is not None and seen.reported == "failed" and seen.reported_seq == before.seq:
+        was = seen.model or was  # what could not be had is not to be wished for again
     target = f"{plan.model.name}-{plan.model.version}"
     return Touched(
         device,

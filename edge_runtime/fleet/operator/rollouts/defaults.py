@@ -12,3 +12,6 @@ GATES: dict[str, float] = {
 }
 """Gate -> the harm that is borne at most. The first three compare figures (latency: relative), the others count devices."""
 DEFAULT_RINGS = "canary=5,10%,50%,100%"
+DEFAULT_SETTLE_S = 28_800.0
+"""Longer than the shadow run and the trial of a device that is configured as usual (ten minutes and four hours), or each
+rollout would end in them; and a trial begins anew with each restart."""

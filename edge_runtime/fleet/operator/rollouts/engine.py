@@ -23,6 +23,8 @@ BATCH = 50
 """Devices that are written before the next are looked at: also the most that an owner touches after it was overtaken."""
 WRITE_S = 120.0
 """A broker that has not retained a wish by then never will."""
+BACK_S = 3_600.0
+"""So long it is waited for devices to go back, which takes no trial."""
 _WAITS = (0.5, 1.0)
 _MORE = (0.25, 0.5, 1.0)
 LAST_LOOK = len(_WAITS) + len(_MORE) - 1
@@ -142,20 +144,23 @@ class Rollout:
 
     def _settling(self, sight: Sight, now: float) -> list[Record]:
         plan, waited_s = self.head.plan, now - self.head.since
-        late = waited_s > plan.settle_s
+        late = waited_s > plan.settle_s and sight.connected_s > plan.grace_s  # else what is seen may be old
         judged = count_gates(self.head, self.cohort, sight, stuck_counts=late)
         if (found := self._failed(judged, now)) is not None:
             return [found]
         ring = [t for t in self.cohort.ring(self.head.ring) if t.online]
         ends = {t.device: c.outcome(t, sight.seen(t.device)) for t in ring}
         done = sum(end in ("done", "other") for end in ends.values())
-        going = [d for d, end in ends.items() if end == "open" and sight.seen(d).away_s < plan.grace_s]
+        views = {device: sight.seen(device) for device in ends}
+        going = [d for d, end in ends.items() if end == "open" and (views[d].online or views[d].away_s < plan.grace_s)]
         if (not going or late) and done >= plan.reporting * len(ring):
             return [self._to("soaking", now, looks=0, judged=judged)]
         if waited_s > plan.settle_s + plan.patience_s:
             text = (
                 f"{done} of {len(ring)} devices of the ring have the model; {plan.reporting:.0%} are needed to judge it"
             )
+            if trying := sum(seen.trying for seen in views.values()):
+                text += f". {trying} are in their shadow run or trial still: see [model] shadow_s and trial_s there"
             return [self.halted(text + ". See fleet ls --offline; then resume or abort", now, judged)]
         return []
 
@@ -178,16 +183,18 @@ class Rollout:
     def _restoring(self, sight: Sight, now: float) -> list[Record]:
         if next(self.outstanding(sight), None) is not None:
             return []
-        open_ones = away = 0
+        open_ones = away = lost = 0
         for touched in self.cohort.touched.values():
             seen = sight.seen(touched.device)
             if seen.reported_seq > touched.seq and seen.reported != "converging":
+                lost += seen.reported in ("failed", "refused")
                 continue
             open_ones += seen.online
             away += not seen.online
-        if open_ones and now - self.head.since <= self.head.plan.settle_s:
+        if open_ones and now - self.head.since <= min(self.head.plan.settle_s, BACK_S):
             return []
         tail = f" {open_ones} devices have not said that they are back." if open_ones else ""
+        tail += f" {lost} devices could not go back: see fleet ls --degraded." if lost else ""
         tail += f" {away} are offline and go back when they come." if away else ""
         return [self._to("restored", now, note=(self.head.note + tail)[:MAX_NOTE])]
 

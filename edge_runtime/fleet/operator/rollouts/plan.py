@@ -13,7 +13,7 @@ import msgspec
 
 from edge_runtime.errors import Usage
 from edge_runtime.fleet.desired import DesiredModel
-from edge_runtime.fleet.operator.rollouts.defaults import DEFAULT_RINGS, GATES
+from edge_runtime.fleet.operator.rollouts.defaults import DEFAULT_RINGS, DEFAULT_SETTLE_S, GATES
 from edge_runtime.telemetry.topics import segment_fault
 
 FIGURES = ("accuracy_drop", "unknown_rise", "latency_rise")
@@ -46,8 +46,8 @@ class Plan(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     group: str = ""
     soak_s: _Seconds = 1_800.0
     """How long a ring is watched once it has converged, at least."""
-    settle_s: _Seconds = 3_600.0
-    """How long a device that is online may take to converge."""
+    settle_s: _Seconds = DEFAULT_SETTLE_S
+    """How long a device that is online may take to converge; one in its shadow run or trial is waited for beyond that."""
     patience_s: _Seconds = 7_200.0
     """How long missing evidence is waited for, beyond what is said above; then the rollout halts."""
     grace_s: _Seconds = 120.0

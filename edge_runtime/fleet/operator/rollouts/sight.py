@@ -25,7 +25,7 @@ class Seen:
 
     online: bool = False
     away_s: float = 0.0
-    """For how long it has been seen offline; 0 while it is online."""
+    """For how long it has been seen offline without a break; 0 while it is online."""
     session: int = 0
     model: DesiredModel | None = None
     """What it runs."""
@@ -37,6 +37,8 @@ class Seen:
     reported: str = "none"
     why: str = ""
     rollbacks: int = 0
+    trying: bool = False
+    """What is desired is in its shadow run or trial."""
 
 
 class Sight(Protocol):
@@ -97,7 +99,7 @@ class FleetSight:
         told = _sound(reported.seq if reported else 0)
         return Seen(
             online=found.online,
-            away_s=0.0 if found.online else self._now - self._away_since.get(device, self._now),
+            away_s=0.0 if found.online else self._away_s(device),
             session=found.availability.session if found.availability else 0,
             model=_model(found.model),
             desired=wish,
@@ -106,7 +108,12 @@ class FleetSight:
             reported=reported.state if reported else "none",
             why=(reported.detail or reported.reason) if reported else "",
             rollbacks=status.rollbacks if status else 0,
+            trying=reported is not None and reported.state == "converging" and reported.reason in ("shadow", "trial"),
         )
+
+    def _away_s(self, device: str) -> float:
+        """What it did while we were away ourselves nobody knows: its absence counts from our return."""
+        return min(self._now - self._away_since.get(device, self._now), self.connected_s)
 
 
 def _sound(seq: int) -> int:
