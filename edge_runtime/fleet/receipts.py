@@ -38,6 +38,8 @@ MAX_LACKING = 64
 class _Record:
     """What is known of a record that was sent, in this connection or an earlier one."""
 
+    number: int = 0
+    """In the order in which they were sent."""
     acked: bool = False
     proven: bool = False
 
@@ -75,7 +77,7 @@ class Proven:
             return Delivery.ACKNOWLEDGED
         if at_broker in (Delivery.REFUSED, Delivery.FAILED):
             return self._book.failed(self.topic, self._carried)
-        if self._acked_s is None or not self._book.overdue(self._acked_s):
+        if self._acked_s is None or not self._book.overdue(self._key, self._acked_s):
             return Delivery.PENDING
         self._book.missed(self.topic, self._acked_s)
         return Delivery.FAILED
@@ -94,6 +96,7 @@ class ReceiptBook:
         self._records: OrderedDict[bytes, _Record] = OrderedDict()
         self._lacking: dict[str, _Lack] = {}
         self._newest_proof_s = float("-inf")
+        self._sent = self._newest_proven = 0
         self._refused_filter = ""
 
     @property
@@ -119,7 +122,8 @@ class ReceiptBook:
         if self.take_proof(key, topic):
             return False
         with self._lock:
-            self._records.setdefault(key, _Record())
+            self._sent += 1
+            self._records.setdefault(key, _Record()).number = self._sent
             self._records.move_to_end(key)
             while len(self._records) > MAX_RECORDS:
                 self._records.popitem(last=False)
@@ -195,9 +199,13 @@ class ReceiptBook:
             self._lacking.pop(topic, None)
             return True
 
-    def overdue(self, acked_s: float) -> bool:
-        """A slow connection that still brings proofs is waited for."""
-        return self._clock() - max(acked_s, self._newest_proof_s) > self._patience_s
+    def overdue(self, key: bytes, acked_s: float) -> bool:
+        """A slow connection that still brings proofs is waited for; not so a record that later ones have overtaken."""
+        with self._lock:
+            record = self._records.get(key)
+            overtaken = record is not None and record.number < self._newest_proven
+            since_s = acked_s if overtaken else max(acked_s, self._newest_proof_s)
+            return self._clock() - since_s > self._patience_s
 
     def missed(self, topic: str, acked_s: float) -> None:
         """Counted once for all that were under way together."""
@@ -235,6 +243,7 @@ class ReceiptBook:
             record = self._records.get(key)
             if record is not None:
                 record.proven = True
+                self._newest_proven = max(self._newest_proven, record.number)
                 self._newest_proof_s = self._clock()
 
     def _key(self, topic: str, payload: bytes) -> bytes:

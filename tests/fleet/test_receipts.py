@@ -110,6 +110,23 @@ def test_a_slow_connection_that_brings_proofs_is_waited_for() -> None:
         assert receipt.delivery() is Delivery.ACKNOWLEDGED
 
 
+def test_what_is_dropped_is_noticed_though_other_topics_bring_proofs_all_the_time() -> None:
+    hand = Hand()
+    for times in (1, 2):
+        carried, dropped = hand.send(record("a"), TOPICS.event("camera"))
+        carried.state = Delivery.ACKNOWLEDGED
+        assert dropped.delivery() is Delivery.PENDING
+        for n in range(6):
+            hand.now_s += PROOF_S / 5
+            carried, receipt = hand.send(record(f"{times}-{n}"))
+            carried.state = Delivery.ACKNOWLEDGED
+            hand.book.heard(SLOT, record(f"{times}-{n}"))
+            assert receipt.delivery() is Delivery.ACKNOWLEDGED
+        assert dropped.delivery() is Delivery.FAILED
+    (problem,) = hand.book.problems()
+    assert TOPICS.event("camera") in problem
+
+
 def test_an_echo_without_acknowledgement_is_kept_for_the_next_connection() -> None:
     hand = Hand()
     carried, receipt = hand.send(record("a"))
