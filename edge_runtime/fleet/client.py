@@ -83,6 +83,14 @@ class Client(paho.Client):
         self.disable_logger()
         self._reset_sockets()
 
+    def _handle_publish(self) -> MQTTErrorCode:
+        """Nothing is subscribed to with QoS 2. paho keeps such a message until it is released: 65,535 of them, 64 GB, from
+        a broker that never does."""
+        if self._in_packet["command"] & 0x06 == 0x04:
+            self.words.fault = ConnectionError("the broker sends a message with QoS 2, which nobody has asked for")
+            return MQTTErrorCode.MQTT_ERR_PROTOCOL
+        return super()._handle_publish()
+
     def _sock_send(self, buf: bytes | bytearray) -> int:
         """A broker that does not take the device's certificate says why, and hangs up: with TLS 1.3 that may be found by
         writing, and the reason still waits to be read."""

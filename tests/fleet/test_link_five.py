@@ -236,6 +236,7 @@ def _five(packet: bytes) -> bool:
         (b"\xe0\x02\x8b\x00", Cause.LOST, "shutting down"),
         (b"\xe0\x0b\x9d\x09\x1c\x00\x06other9", Cause.BUSY, "'other9'"),
         (b"\x32\xff\xff\xff\x7f", Cause.LOST, "packet of 268435455 bytes"),
+        (b"\x34\x08\x00\x01a\x00\x01\x00hi", Cause.LOST, "QoS 2"),
         (b"\x30\x06\x00\x02\xff\xfe\x00x", Cause.LOST, ""),
         (b"\x30\x02\x00\x09", Cause.LOST, ""),
         (b"\x40\x01\x00", Cause.LOST, ""),
