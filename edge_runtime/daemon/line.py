@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol
 
 from edge_runtime.config import DeviceConfig
+from edge_runtime.daemon.spool_notices import SpoolNotices
 from edge_runtime.fleet.session import Incoming
 
 if TYPE_CHECKING:
@@ -81,6 +82,7 @@ class Line:
     convergence: Convergence | None = None
     """Who takes the wishes that come over it."""
     started: bool = False
+    notices: SpoolNotices = field(default_factory=SpoolNotices)
 
     def start(self) -> None:
         """Connect in the background; nothing for a line that is up."""
@@ -95,6 +97,7 @@ class Line:
             self.keys.attend(daemon)
         if self.clerk is not None:
             self.clerk.attend(daemon)
+        self.notices.attend(self.uplink.counts().spool, daemon.report)
 
     def close(self) -> None:
         """Send what can still be sent, say goodbye."""

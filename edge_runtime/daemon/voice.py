@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from edge_runtime.daemon.line_account import broker_line, line_troubles
-from edge_runtime.daemon.spool_notices import SpoolNotices
 from edge_runtime.daemon.status_file import BrokerLine
 from edge_runtime.records import Event
 
@@ -76,7 +75,6 @@ class BrokerVoice:
     """Says how far the device is with its desired state."""
     announcer: Announcer | None = None
     """Tells Home Assistant of the device, or that it has gone."""
-    spool: SpoolNotices = field(default_factory=SpoolNotices)
 
     def start(self) -> None:
         self.say_info()
@@ -86,7 +84,6 @@ class BrokerVoice:
 
     def attend(self, daemon: Daemon) -> None:
         self.line.attend(daemon)
-        self.spool.attend(self.line.uplink.counts().spool, daemon.report)
         if self.reporter is not None:
             self.reporter.attend(daemon)
 
