@@ -9,13 +9,16 @@ import pytest
 
 from edge_runtime.errors import Refused
 from edge_runtime.fleet.desired import Desired, DesiredModel, encode_desired
+from edge_runtime.fleet.operator.connection import Arrived
 from edge_runtime.fleet.operator.directory import Directory
 from edge_runtime.fleet.operator.rollouts.cohort import touch, wanted
 from edge_runtime.fleet.operator.rollouts.evidence import Evidence, means
-from edge_runtime.fleet.operator.rollouts.ledger import FILTER, Known, Ledger, merged
+from edge_runtime.fleet.operator.rollouts.ledger import FILTER, MAX_ENVELOPE_BYTES, Known, Ledger, merged
 from edge_runtime.fleet.operator.rollouts.plan import Plan, parse_rings
 from edge_runtime.fleet.operator.rollouts.records import Batch, Head, decode_record, encode_record, topic_of
+from edge_runtime.fleet.operator.rollouts.run import Watchtower
 from edge_runtime.fleet.operator.rollouts.sight import LAST_SEQ, FleetSight
+from edge_runtime.fleet.operator.signer import Unsigned
 from edge_runtime.lifecycle.trust.command_keys import CommandKeys
 from edge_runtime.lifecycle.trust.envelope import ROLLOUT, EnvelopeVerifier
 from edge_runtime.workshop.enrolment.signing import OperatorKey
@@ -61,6 +64,12 @@ def test_a_head_that_lies_elsewhere_changes_nothing_either(tmp_path):
     for topic in (FILTER[:-1] + "spring/batch/1-0", FILTER[:-1] + "autumn"):
         assert ledger.take(topic, boss.sign(ROLLOUT, encode_record(other))) is None
     assert ledger.rollouts["spring"].head == head() and "autumn" not in ledger.rollouts
+
+
+@pytest.mark.parametrize("ring", [1, -1, 2**62])
+def test_a_head_in_a_ring_that_its_plan_does_not_have_is_none(ring):
+    with pytest.raises(Refused, match="no ring"):
+        decode_record(encode_record(msgspec.structs.replace(head(), ring=ring)))
 
 
 def sight_of(directory: Directory, wishes: dict[str, Desired] | None = None) -> FleetSight:
@@ -134,3 +143,29 @@ def test_without_any_record_nobody_goes_on(tmp_path):
     assert ledger.take(topic, limited.sign(ROLLOUT, encode_record(head()))) is None
     with pytest.raises(Refused, match="may not roll out"):
         merged(Known("spring"), ledger.rollouts.get("spring"), ledger.refused[topic])
+
+
+def test_a_broker_that_makes_up_devices_and_rollouts_fills_no_memory(monkeypatch):
+    monkeypatch.setattr("edge_runtime.fleet.operator.directory.MAX_DEVICES", 10)
+    monkeypatch.setattr("edge_runtime.fleet.operator.rollouts.ledger.MAX_TOPICS", 10)
+    tower = Watchtower(Unsigned())
+    for number in range(50):
+        device = f"lyon/d{number}"
+        figures = {"c": {"frames": 9, "unknown_share": 0.1}}
+        wish = encode_desired(Desired(audience=device, seq=5, issued_at=1.0))
+        for kind, raw in (
+            ("status", b'{"state": "ok"}'),
+            ("telemetry", json.dumps({"at": 1.0, "model": "shelf-1.0.0", "cameras": figures}).encode()),
+            ("desired", wish),
+        ):
+            tower.hear(Arrived(f"edge/v1/{device}/{kind}", raw, False, 1.0))
+        tower.hear(Arrived(topic_of(head(name=f"r{number}")), encode_record(head(name=f"r{number}")), True, 1.0))
+    known = {f"lyon/d{number}" for number in range(10)}
+    assert {device.id for device in tower.directory} == known == set(tower.wishes)
+    assert all(bool(tower.sight.windows(f"lyon/d{n}")) == (n < 10) for n in range(50))
+    assert len(tower.ledger.newest) == len(tower.ledger.rollouts) == 10
+    tower.hear(Arrived(topic_of(head(name="r1")), b"x" * (MAX_ENVELOPE_BYTES + 1), True, 1.0))
+    assert (
+        tower.ledger.rollouts["r1"].head == head(name="r1")
+        and len(tower.ledger.newest[topic_of(head(name="r1"))]) < 9_999
+    )

@@ -140,4 +140,6 @@ def decode_record(raw: bytes) -> Record:
         record: Record = msgspec.json.decode(raw, type=Record)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as fault:
         raise Refused(f"not a record of a rollout: {fault}", "It may be of a newer edge-runtime") from None
+    if isinstance(record, Head) and not 0 <= record.ring < len(record.plan.rings):
+        raise Refused(f"not a record of a rollout: its plan has no ring {record.ring}")
     return record
