@@ -6,6 +6,7 @@ acknowledged; it is written once, and acknowledged each time.
 
 from __future__ import annotations
 
+import fcntl
 import os
 from collections import OrderedDict, defaultdict
 from collections.abc import Iterable, Mapping
@@ -45,11 +46,15 @@ class EventFile:
     def __enter__(self) -> EventFile:
         try:
             self._handle = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+            fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)  # or it took the other's last line for a torn one
             folder = os.open(self.path.parent, os.O_RDONLY)
             try:
                 os.fsync(folder)
             finally:
                 os.close(folder)
+        except BlockingIOError:
+            os.close(self._handle)
+            raise Refused(f"another collector writes {self.path}", "End it, or name another --to and --name") from None
         except OSError as fault:
             raise Unavailable(f"{self.path} can not be written: {fault.strerror}", "Choose another file") from None
         return self

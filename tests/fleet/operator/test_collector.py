@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from telemetry.asyncapi import check
 
+from edge_runtime.errors import Refused
 from edge_runtime.fleet.operator.collector import PER_ACK, Collector, EventFile
 from edge_runtime.fleet.operator.connection import Arrived
 
@@ -25,6 +27,18 @@ def event(name: str, device: str = "b", topic: str = "", **more: object) -> Arri
         "kind": "slot",
     }
     return Arrived(topic or f"edge/v1/s/{device}/event/slot", json.dumps(said | more, indent=2).encode(), False, 1.0)
+
+
+def test_one_file_has_one_collector(tmp_path: Path):
+    """A second one would take a line that the first is writing for a torn one, and cut it off."""
+    path = tmp_path / "events.jsonl"
+    with EventFile(path) as first:
+        with pytest.raises(Refused, match="another collector"), EventFile(path):
+            pass
+        first.add([b"{}"])
+    with EventFile(path) as second:
+        second.add([b"{}"])
+    assert path.read_bytes() == b"{}\n{}\n"
 
 
 def test_an_event_that_comes_again_is_written_once_and_told_again():

@@ -5,12 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from edge_runtime.errors import Refused
-from edge_runtime.fleet.operator.rollouts.records import Batch, Head, Record, decode_record, topic_of
+from edge_runtime.fleet.operator.rollouts.records import MAX_RECORD_BYTES, Batch, Head, Record, decode_record, topic_of
 from edge_runtime.fleet.operator.signer import Opener
 from edge_runtime.lifecycle.trust.envelope import ROLLOUT
 from edge_runtime.telemetry.topics import ROOT
 
 FILTER = f"{ROOT}/_rollout/#"
+MAX_TOPICS = 100_000
+"""A million devices in batches are a fifth of it; what else a broker makes up is not kept."""
+MAX_ENVELOPE_BYTES = 2 * MAX_RECORD_BYTES
 VERB = "rollout"
 """What a key must be allowed to do."""
 
@@ -60,6 +63,8 @@ class Ledger:
     def take(self, topic: str, envelope: bytes) -> Record | None:
         """A message below FILTER; the record in it, if it is to be believed."""
         name = topic.removeprefix(FILTER[:-1]).partition("/")[0]
+        if len(envelope) > MAX_ENVELOPE_BYTES or (topic not in self.newest and len(self.newest) >= MAX_TOPICS):
+            return None
         self.newest[topic] = envelope
         self.refused.pop(topic, None)
         if not envelope:

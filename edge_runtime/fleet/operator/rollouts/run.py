@@ -57,10 +57,11 @@ class Watchtower:
             return
         device = f"{where.site}/{where.device}"
         if where.kind == "telemetry":
-            self.evidence.telemetry(device, message.payload, message.at)
+            if self.directory.get(device) is not None:  # whose number is bounded
+                self.evidence.telemetry(device, message.payload, message.at)
             return
         changed = self.directory.hear(message)
-        if where.kind == "desired":
+        if where.kind == "desired" and self.directory.get(device) is not None:
             self._wish(device, message.payload)
         elif where.kind == "status" and changed is not None and changed.status is not None:
             self.evidence.status(device, changed.status, message.at)
