@@ -44,6 +44,7 @@ class Client(paho.Client):
         """Set when there is an answer to the CONNECT, or none will come."""
         self.words = _LastWords()
         self._max_packet_bytes = LARGEST_PACKET_BYTES
+        self._asked_s = 0
         self.enable_logger(self.words.logger)
         self.max_inflight_messages_set(MAX_IN_FLIGHT)
         self.max_queued_messages_set(MAX_QUEUED)
@@ -56,6 +57,7 @@ class Client(paho.Client):
             limits.ReceiveMaximum = MAX_IN_FLIGHT
             limits.MaximumPacketSize = MAX_PACKET_BYTES
             extra = {"clean_start": True, "properties": limits}  # and a session expiry of 0, which is the default
+        self._asked_s = keepalive_s
         self.connect(host, port, keepalive_s, **extra)  # type: ignore[arg-type]
         self.loop_start()
 
@@ -71,6 +73,8 @@ class Client(paho.Client):
         """Keep to what the broker takes at once (MQTT 5, 3.2.2.3.3). paho's own setter is for before the connect."""
         self._max_inflight_messages = min(MAX_IN_FLIGHT, receive_maximum)
         self._max_packet_bytes = max_packet_bytes
+        if not 0 < self._keepalive <= self._asked_s:
+            self._keepalive = self._asked_s  # it may want fewer pings, or none: what is half open would never end
 
     def fits(self, topic: str, payload: bytes) -> bool:
         """Whether the broker takes a message of this size (MQTT 5, 3.2.2.3.6): it ends the connection otherwise."""

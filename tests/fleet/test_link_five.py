@@ -156,6 +156,21 @@ def test_a_broker_that_takes_hardly_anything_does_not_end_the_link() -> None:
         link.stop(0.1)
 
 
+@pytest.mark.parametrize(("server_s", "pings_s"), [(0, 30), (3_600, 30), (10, 10)])
+def test_the_broker_may_shorten_the_keep_alive_and_never_end_it(server_s: int, pings_s: int) -> None:
+    def answer(end: socket.socket, connect: bytes) -> None:
+        end.sendall(b"\x20\x06\x00\x00\x03\x13" + server_s.to_bytes(2, "big"))
+        while end.recv(4_096):
+            pass
+
+    with served(answer) as port:
+        link = linked(f"mqtt://127.0.0.1:{port}")
+        link.start()
+        online(link)
+        assert link._session is not None and link._session._client.keepalive == pings_s
+        link.stop(0.1)
+
+
 @pytest.mark.undocumented("large ones will do")
 def test_what_is_larger_than_the_broker_takes_is_refused_and_holds_up_no_other(
     tmp_path: Path, program: Callable[[str, str], str]
