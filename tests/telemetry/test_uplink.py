@@ -15,6 +15,7 @@ from edge_runtime.errors import TryAgain
 from edge_runtime.telemetry.courier import CourierSettings
 from edge_runtime.telemetry.memory_spool import MemorySpool
 from edge_runtime.telemetry.publisher import Delivery
+from edge_runtime.telemetry.retained import DOUBTS
 from edge_runtime.telemetry.spool import Entry, Grade, SpoolLimits
 from edge_runtime.telemetry.sqlite_spool import SqliteSpool
 from edge_runtime.telemetry.uplink import Uplink, UplinkSettings
@@ -365,6 +366,24 @@ def test_a_topic_that_the_broker_does_not_take_is_tried_rarely_and_holds_up_no_o
     assert uplink.counts().spool.events == 0
 
 
+def test_a_new_connection_doubts_nothing() -> None:
+    """It may be to another node, or the access list is mended: what is new goes at once."""
+    broker, clock = MemoryBroker(), Clock()
+    link = SelectiveLink(broker)
+    uplink = Uplink(link, MemorySpool(clock=clock), clock=clock)
+    link.held = frozenset({"t/held"})
+    link.connect()
+    uplink.offer(Entry("h0", Grade.EVENT, "t/held", b"{}"))
+    settle(uplink, clock, 60.0)
+    assert not broker.published
+    link.held = frozenset()
+    link.lose()
+    settle(uplink, clock, 0.2)
+    link.connect()
+    settle(uplink, clock, 1.0)
+    assert len(broker.published) == 1
+
+
 def test_retained_state_goes_at_a_limited_rate_and_the_first_first() -> None:
     broker, link, uplink, clock = parts(UplinkSettings(retained_per_s=10.0, retained_burst=5))
     for n in range(40):
@@ -455,3 +474,31 @@ def test_retained_state_that_is_never_acknowledged_is_said_again_though_the_conn
     broker.acknowledges = True
     settle(uplink, clock, 20.0)
     assert broker.topics().count("t/status") == 2 and uplink.counts().retained == 1
+
+
+def test_an_acknowledgement_that_comes_late_is_doubted_for_a_while() -> None:
+    """A cluster without a leader gives up storing after five seconds, and acknowledges nevertheless."""
+    broker, link, uplink, clock = parts()
+    link.connect()
+    broker.acknowledges = False
+    uplink.retain("t/status", b"now")
+    settle(uplink, clock, 5.0)
+    broker.acknowledges = True
+    link.acknowledge_all()
+    settle(uplink, clock, 1.0)
+    assert broker.topics().count("t/status") == 1 and uplink.counts().retained == 0
+    settle(uplink, clock, 5.0)
+    assert broker.topics().count("t/status") == 2 and uplink.counts().retained == 1
+    settle(uplink, clock, 60.0)
+    assert broker.topics().count("t/status") == 2
+
+
+def test_a_line_that_is_always_slow_is_believed_in_the_end() -> None:
+    broker, link, uplink, clock = parts()
+    link.connect()
+    broker.acknowledges = False
+    uplink.retain("t/status", b"now")
+    for _ in range(12):
+        settle(uplink, clock, 6.0)
+        link.acknowledge_all()
+    assert broker.topics().count("t/status") == 1 + DOUBTS and uplink.counts().retained == 1
