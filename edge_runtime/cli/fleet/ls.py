@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from edge_runtime.cli.fleet import place, rows, screen
 from edge_runtime.cli.output import add_json, add_verb, complain, emit, say
-from edge_runtime.errors import EXIT_OK, TryAgain
+from edge_runtime.errors import EXIT_OK, EXIT_TRY_AGAIN, TryAgain
 
 if TYPE_CHECKING:
     from edge_runtime.cli.output import Verbs
@@ -65,12 +65,12 @@ def _runs(device: Device, wanted: str) -> bool:
 def _ls(args: argparse.Namespace) -> int:
     from edge_runtime.fleet.operator.connection import Connection
     from edge_runtime.fleet.operator.directory import SHELF_FILTER, STATE_FILTERS, Directory
-    from edge_runtime.fleet.operator.survey import survey
+    from edge_runtime.fleet.operator.survey import PARTIAL, survey
 
     where = place.find_place(args)
     directory = Directory()
     with Connection(where.reach, "ls", (*STATE_FILTERS, SHELF_FILTER)) as connection:
-        survey(connection, directory.hear, args.settle)
+        whole = survey(connection, directory.hear, args.settle)
     if not len(directory):
         raise TryAgain("the broker knows no device", "Start one with [mqtt] url of this broker, or look at another")
     now = time.time()
@@ -80,7 +80,9 @@ def _ls(args: argparse.Namespace) -> int:
             emit(rows.record(device, now))
     else:
         _show(found, directory.unreadable, now)
-    return EXIT_OK
+    if not whole:
+        complain(f"{PARTIAL}. Read for longer with --settle")
+    return EXIT_OK if whole else EXIT_TRY_AGAIN
 
 
 def _show(found: list[Device], unreadable: int, now: float) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from edge_runtime.cli.fleet import place, rollout_views
 from edge_runtime.cli.output import add_json, add_verb, complain
-from edge_runtime.errors import EXIT_OK, EXIT_PROBLEM, EXIT_TRY_AGAIN, Refused
+from edge_runtime.errors import EXIT_OK, EXIT_PROBLEM, EXIT_TRY_AGAIN, Refused, TryAgain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from edge_runtime.fleet.operator.rollouts.records import Batch, Head
     from edge_runtime.fleet.operator.rollouts.run import Watchtower
 
+READ_S = 180.0
+"""For all devices: who sees half of them would overlook other rollouts, and take a share of half for a share of all."""
 _EXITS = {"completed": EXIT_OK, "restored": EXIT_PROBLEM, "halted": EXIT_TRY_AGAIN}
 
 
@@ -192,10 +194,12 @@ class _Desk:
 
     def __enter__(self) -> _Desk:
         from edge_runtime.fleet.operator.connection import Connection
-        from edge_runtime.fleet.operator.survey import survey
+        from edge_runtime.fleet.operator.survey import PARTIAL, survey
 
         self._connection = Connection(self._reach, "rollout", self._filters).__enter__()
-        survey(self._connection, self.tower.hear)
+        if not survey(self._connection, self.tower.hear, READ_S):
+            self._connection.close()
+            raise TryAgain(PARTIAL, "Nothing was changed. See whether the broker is overloaded, and try again")
         return self
 
     def __exit__(self, *ended: object) -> None:

@@ -116,12 +116,13 @@ def status(args: argparse.Namespace) -> int:
     """`fleet rollout status`: what the broker retains, and nothing else."""
     from edge_runtime.fleet.operator.connection import Connection
     from edge_runtime.fleet.operator.rollouts.ledger import FILTER, Ledger
-    from edge_runtime.fleet.operator.survey import survey
+    from edge_runtime.fleet.operator.survey import PARTIAL, survey
 
     where = place.find_place(args)
     ledger = Ledger(where.opener())
     with Connection(where.reach, "rollouts", ((FILTER, 1),)) as connection:
-        survey(connection, lambda message: ledger.take(message.topic, message.payload))
+        if not survey(connection, lambda message: ledger.take(message.topic, message.payload)):
+            complain(PARTIAL)
     return _show(args, ledger)
 
 
@@ -145,15 +146,20 @@ def _show(args: argparse.Namespace, ledger: Ledger) -> int:
 
 def watch(args: argparse.Namespace) -> int:
     """`fleet rollout watch`: until it is over; of all rollouts, until somebody ends it."""
-    from edge_runtime.fleet.operator.connection import Connection
+    from edge_runtime.fleet.operator.connection import Arrived, Connection
     from edge_runtime.fleet.operator.rollouts.ledger import FILTER, Ledger
     from edge_runtime.fleet.operator.rollouts.records import ENDS, Head
+    from edge_runtime.fleet.operator.survey import survey
 
     where = place.find_place(args)
-    ledger = Ledger(where.opener())
+    ledger, first = Ledger(where.opener()), list[Arrived]()
     with Connection(where.reach, "rollouts", ((FILTER, 1),)) as connection:
+        whole = survey(connection, first.append)
+        if whole and args.name and not any(message.topic == f"{FILTER[:-1]}{args.name}" for message in first):
+            raise Refused(f"the broker knows no rollout {args.name!r}", "See fleet rollout status")
         while True:
-            for message in connection.drain(0.5):
+            messages, first = [*first, *connection.drain(0.5)], []
+            for message in messages:
                 head = ledger.take(message.topic, message.payload)
                 if not isinstance(head, Head) or args.name not in ("", head.name):
                     continue

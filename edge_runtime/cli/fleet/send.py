@@ -80,7 +80,7 @@ def _send(args: argparse.Namespace) -> int:
     from edge_runtime.fleet.operator.connection import Connection
     from edge_runtime.fleet.operator.directory import Directory
     from edge_runtime.fleet.operator.sending import Sending, topic_of
-    from edge_runtime.fleet.operator.survey import survey
+    from edge_runtime.fleet.operator.survey import PARTIAL, survey
 
     where = place.find_place(args)
     topic_of("x/y", args.verb)
@@ -88,7 +88,8 @@ def _send(args: argparse.Namespace) -> int:
     directory = Directory()
     filters = _filters(args.target, args.verb)
     with Connection(where.reach, "send", filters) as connection:
-        survey(connection, directory.hear)
+        if not survey(connection, directory.hear):
+            complain(PARTIAL)
         name, orders = _orders(args, where, wanted, directory)
         sending = Sending(name, orders)
         if not args.json:

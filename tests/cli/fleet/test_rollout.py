@@ -136,4 +136,5 @@ def test_a_rollout_for_nobody_and_one_that_is_not_there_are_refused(run: Run, to
     assert "no device is meant" in run("fleet", "rollout", "start", "x", *plan, "--pattern", "mars/*", *fleet).err
     assert "no rollout" in run("fleet", "rollout", "resume", "nothing", *fleet).err
     assert run("fleet", "rollout", "status", "nothing", *fleet).code == 1
+    assert "knows no rollout" in run("fleet", "rollout", "watch", "nothing", *fleet).err, "it would watch for ever"
     assert run("fleet", "rollout", "start", "a/b", *plan, *fleet).code == 2
