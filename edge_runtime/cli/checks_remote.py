@@ -6,34 +6,79 @@ import socket
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from edge_runtime.cli.checks import Check
 from edge_runtime.config import DeviceConfig, MqttConfig
-from edge_runtime.errors import EdgeError
+from edge_runtime.errors import EdgeError, Unavailable
+
+if TYPE_CHECKING:
+    from ssl import SSLContext
+
+    from edge_runtime.cli.checks import Verdict
 
 CONNECT_S = 5.0
+ALERT_S = 0.5
+"""For so long a node that has greeted may still say that it does not take the device's certificate."""
 SHORT_DAYS = 30
 
 
 def broker(config: MqttConfig | None) -> Check:
-    """Something listens where the broker's nodes should be; the login shows when the daemon connects."""
+    """The broker's nodes answer; with TLS, they and the device trust each other. The login shows when the daemon connects."""
     if config is None:
         return Check("broker", "ok", "none configured: this device publishes nothing")
-    faults: list[str] = []
-    for text in config.urls:
-        url = urlsplit(text)
-        host, port = url.hostname or "", url.port or (8883 if url.scheme == "mqtts" else 1883)
-        try:
-            socket.create_connection((host, port), timeout=CONNECT_S).close()
-        except OSError as fault:
-            faults.append(f"{host}:{port}: {fault.strerror or 'no answer in time'}")
+    faults = [fault for fault in (_node(config, url) for url in config.urls) if fault is not None]
     nodes = ", ".join(urlsplit(url).netloc for url in config.urls)
     if not faults:
         return Check("broker", "ok", f"{nodes} answers" if len(config.urls) == 1 else f"{nodes} answer")
-    mend = "Check [mqtt] url, the network and the broker"
-    return Check("broker", "fail" if len(faults) == len(config.urls) else "warn", "; ".join(faults), mend)
+    mend = ". ".join(dict.fromkeys(fault.mend for fault in faults))
+    verdict: Verdict = "fail" if len(faults) == len(config.urls) else "warn"
+    return Check("broker", verdict, "; ".join(fault.found for fault in faults), mend)
+
+
+def _node(config: MqttConfig, text: str) -> EdgeError | None:
+    """What is wrong with one node, up to the handshake."""
+    url = urlsplit(text)
+    host, port = url.hostname or "", url.port or (8883 if url.scheme == "mqtts" else 1883)
+    try:
+        with socket.create_connection((host, port), timeout=CONNECT_S) as line:
+            return None if url.scheme != "mqtts" else _handshake(config, text, line)
+    except OSError as fault:
+        found = f"{host}:{port}: {fault.strerror or 'no answer in time'}"
+        return Unavailable(found, "Check [mqtt] url, the network and the broker")
+
+
+def _handshake(config: MqttConfig, text: str, line: socket.socket) -> EdgeError | None:
+    """With TLS 1.3 a broker that does not take the device's certificate says so after the handshake only."""
+    import ssl
+
+    from edge_runtime.fleet.settings import parse_url
+    from edge_runtime.fleet.tls import tls_fault
+
+    address = parse_url(text)
+    try:
+        context = _context(config)
+    except EdgeError:
+        return None  # the files are of no use: `certificates` says so
+    try:
+        with context.wrap_socket(line, server_hostname=address.host) as inside:
+            inside.settimeout(ALERT_S)
+            with suppress(TimeoutError):
+                inside.recv(1)
+    except ssl.SSLError as fault:
+        return tls_fault(address, fault)
+    return None
+
+
+def _context(config: MqttConfig) -> SSLContext:
+    from edge_runtime.fleet.settings import MqttSettings
+    from edge_runtime.fleet.tls import tls_context
+
+    ca, cert, key, crl = config.ca_file, config.cert_file, config.key_file, config.crl_file
+    return tls_context(MqttSettings(config.url, "doctor", ca_file=ca, cert_file=cert, key_file=key, crl_file=crl))
 
 
 def certificates(config: MqttConfig | None) -> Iterator[Check]:
@@ -41,13 +86,10 @@ def certificates(config: MqttConfig | None) -> Iterator[Check]:
     if config is None or not config.url.startswith("mqtts:"):
         return
     from edge_runtime.fleet.certificate import not_after
-    from edge_runtime.fleet.settings import MqttSettings
-    from edge_runtime.fleet.tls import tls_context
 
-    files = (config.ca_file, config.cert_file, config.key_file, config.crl_file)
-    ca, cert, key, crl = files
+    cert = config.cert_file
     try:
-        tls_context(MqttSettings(config.url, "doctor", ca_file=ca, cert_file=cert, key_file=key, crl_file=crl))
+        _context(config)
     except EdgeError as fault:
         yield Check("tls", "fail", fault.found, fault.mend or "`edge-runtime fleet enrol` makes the files anew")
         return

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
 import socket
+import ssl
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
@@ -10,6 +13,7 @@ from edge_runtime.cli import checks, checks_remote
 from edge_runtime.config import DeviceConfig, Environment, MqttConfig, decode_config
 from edge_runtime.lifecycle.trust.command_keys import CommandKeys, encode_command_keys
 from tests.daemon.test_model_door import Market
+from tests.faults.authority import Authority
 
 from .conftest import Run, Site
 
@@ -67,6 +71,37 @@ def test_a_broker_that_answers() -> None:
         found = checks_remote.broker(MqttConfig((f"mqtt://127.0.0.1:{broker.getsockname()[1]}",)))
     assert found.verdict == "ok"
     assert checks_remote.broker(None).verdict == "ok"
+
+
+@pytest.mark.parametrize(
+    ("trusts", "shows", "verdict", "found"),
+    [
+        ("home", "home", "ok", "answers"),
+        ("other", "home", "fail", "an authority that is not trusted here"),
+        ("home", "other", "fail", "it does not know the authority of the device's certificate"),
+    ],
+)
+def test_a_broker_and_a_device_that_do_not_trust_each_other(
+    tmp_path: Path, trusts: str, shows: str, verdict: str, found: str
+) -> None:
+    authorities = {name: Authority(tmp_path, name) for name in ("home", "other")}
+    own, its = authorities[shows].issue("device"), authorities["home"].issue("broker")
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=str(authorities["home"].file))
+    context.load_cert_chain(its.cert, its.key)
+    context.verify_mode = ssl.CERT_REQUIRED
+    with socket.create_server(("127.0.0.1", 0)) as broker:
+
+        def greet() -> None:
+            line, _ = broker.accept()
+            with line, suppress(OSError), context.wrap_socket(line, server_side=True) as inside:
+                inside.recv(1)
+
+        Thread(target=greet, daemon=True).start()
+        url = f"mqtts://127.0.0.1:{broker.getsockname()[1]}"
+        files = {"ca_file": authorities[trusts].file, "cert_file": own.cert, "key_file": own.key}
+        said = checks_remote.broker(MqttConfig((url,), **files))
+    assert (said.verdict, bool(said.mend)) == (verdict, verdict == "fail")
+    assert found in said.found
 
 
 def test_a_state_folder_that_is_yet_to_be_made_is_judged_by_where_it_will_be(tmp_path: Path) -> None:
