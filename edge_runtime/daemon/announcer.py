@@ -72,7 +72,7 @@ class Announcer:
             outcome = receipt.delivery() if receipt is not None else Delivery.FAILED
             if outcome is Delivery.FAILED:
                 self._receipts[topic] = publisher.publish(topic, b"", 1, True)
-            elif outcome is not Delivery.PENDING:
+            elif outcome is Delivery.ACKNOWLEDGED:  # what is refused stays noted: the next start tries again
                 self._leaving.remove(topic)
                 self._note([*([self._topic] if self._payload else []), *self._leaving])
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from fleet.memory_broker import MemoryBroker, MemoryLink
+from fleet.memory_broker import MemoryBroker, MemoryLink, MemoryReceipt
 
 from edge_runtime.daemon.announcer import FILE, Announcer
 from edge_runtime.fleet.session import Incoming
 from edge_runtime.telemetry.home_assistant import BIRTH_TOPIC, config_topic
+from edge_runtime.telemetry.publisher import Delivery
 from edge_runtime.telemetry.topics import Topics
 
 TOPICS = Topics("lyon", "box-1")
@@ -97,6 +98,25 @@ def test_what_is_to_go_goes_when_the_broker_is_there_again(tmp_path: Path) -> No
     broker.acknowledges = True
     device.link.connect()
     device.attend()
+    assert kept(broker) == {}
+
+
+class Forbidden(MemoryLink):
+    """To a broker that says that this device may not publish there (MQTT 5)."""
+
+    def publish(self, topic: str, payload: bytes, qos: int, retain: bool) -> MemoryReceipt:
+        return MemoryReceipt(Delivery.REFUSED)
+
+
+def test_what_the_broker_does_not_let_go_stays_noted(tmp_path: Path) -> None:
+    broker = MemoryBroker()
+    Device(tmp_path, broker, wanted=True).attend()
+    device = Device(tmp_path, broker, wanted=False)
+    device.link = Forbidden(broker)
+    device.link.connect()
+    device.attend()
+    assert list(kept(broker)) == [config_topic(TOPICS)]
+    Device(tmp_path, broker, wanted=False).attend()
     assert kept(broker) == {}
 
 
