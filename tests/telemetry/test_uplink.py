@@ -12,7 +12,7 @@ import pytest
 from fleet.memory_broker import MemoryBroker, MemoryLink, MemoryReceipt
 
 from edge_runtime.errors import TryAgain
-from edge_runtime.telemetry.courier import CourierSettings
+from edge_runtime.telemetry.courier import DOUBT_S, CourierSettings
 from edge_runtime.telemetry.memory_spool import MemorySpool
 from edge_runtime.telemetry.publisher import Delivery
 from edge_runtime.telemetry.retained import DOUBTS
@@ -364,6 +364,22 @@ def test_a_topic_that_the_broker_does_not_take_is_tried_rarely_and_holds_up_no_o
     settle(uplink, clock, 30.0)
     assert len(broker.published) == 200
     assert uplink.counts().spool.events == 0
+
+
+def test_a_window_that_fails_together_is_one_doubt() -> None:
+    """The next try comes soon, however many records told that the topic is not taken."""
+    clock = Clock()
+    link = SelectiveLink(MemoryBroker())
+    uplink = Uplink(link, MemorySpool(clock=clock), clock=clock)
+    link.held = frozenset({"t/held"})
+    link.connect()
+    for n in range(100):
+        uplink.offer(Entry(f"h{n}", Grade.EVENT, "t/held", b"{}"))
+    settle(uplink, clock, 0.5)
+    window = link.tried
+    assert window > 4
+    settle(uplink, clock, DOUBT_S + 0.5)
+    assert link.tried == window + 1
 
 
 def test_a_new_connection_doubts_nothing() -> None:
