@@ -290,7 +290,9 @@ class MqttLink:
         self._told = told
 
     def _attend_birth(self, session: Session) -> None:
-        if self._birth.delivery() is not Delivery.PENDING:  # a refusal is noted by asking, once
+        outcome = self._birth.delivery()
+        self._presence.answered(outcome)
+        if outcome is not Delivery.PENDING:  # a refusal is noted by asking, once
             self._birth = Settled(Delivery.ACKNOWLEDGED)
         if self._presence.due():
             with self._saying:

@@ -3,7 +3,8 @@
 A broker may notice late that an older connection is gone: one that was half open, or at another node of a cluster. It
 then says that connection's will after the birth of the new one, and a device that works would be retained as lost. What
 comes on the own topic tells it; who does not subscribe to that says its birth again when all older connections must have
-timed out. Rule-keeper: no thread, no network.
+timed out. It also says it again where the broker's answer to it can not be believed, or does not come (`telemetry.retained`).
+Rule-keeper: no thread, no network.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from edge_runtime.errors import Refused
 from edge_runtime.telemetry import builders
 from edge_runtime.telemetry.builders import Stamp
 from edge_runtime.telemetry.messages import Availability, decode, encode
+from edge_runtime.telemetry.publisher import Delivery
+from edge_runtime.telemetry.retained import DOUBTS, LATE_S, SLOW_S
 
 AGAIN_S = 5.0
 """Between two births of one connection, at least: somebody else may go on saying the opposite."""
@@ -39,15 +42,17 @@ class Presence:
         self._connection = 0
         self._born_s = -math.inf
         self._due_s = math.inf
+        self._unanswered = False
+        self._doubts = 0
 
     def will(self, connection: int) -> bytes:
         """For the connection of this number, which begins."""
-        self._connection = connection
+        self._connection, self._unanswered, self._doubts = connection, False, 0
         self._due_s = self._clock() + self._outlived_s
         return self._words("offline", "lost")
 
     def birth(self) -> bytes:
-        self._born_s = self._clock()
+        self._born_s, self._unanswered = self._clock(), True
         return self._words("online", "connected")
 
     def farewell(self) -> bytes:
@@ -63,6 +68,17 @@ class Presence:
             return
         if (message.session, message.connection) <= (self._stamp.session, self._connection):
             self._due_s = self._born_s + AGAIN_S
+
+    def answered(self, outcome: Delivery) -> None:
+        """What has become of the birth up to now. Ask at least every second, or just when the answer comes."""
+        took_s = self._clock() - self._born_s
+        if not self._unanswered or (outcome is Delivery.PENDING and took_s < LATE_S):
+            return
+        self._unanswered = False
+        proven = outcome in (Delivery.REFUSED, Delivery.FAILED) or took_s < SLOW_S
+        if not proven and self._doubts < DOUBTS:
+            self._doubts += 1
+            self._due_s = min(self._due_s, self._clock() + AGAIN_S * self._doubts)
 
     def due(self) -> bool:
         """Whether to say the birth once more, now; true once."""

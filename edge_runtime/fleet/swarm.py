@@ -1,7 +1,7 @@
 """Hundreds of MQTT connections in one thread: every socket of a process in one selector, for virtual devices.
 
 The device itself has a thread and a connection (`link`). A load test has thousands of them, and threads are what would
-be measured then. Clean sessions, the will, birth, back-off and receipts are as in `link`; MQTT 3.1.1, plain TCP.
+be measured then. Clean sessions, presence, back-off and receipts are as in `link`; MQTT 3.1.1, plain TCP.
 """
 
 from __future__ import annotations
@@ -23,12 +23,11 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
 from edge_runtime.fleet.backoff import Cause, delay_s
+from edge_runtime.fleet.presence import Presence
 from edge_runtime.fleet.session import Incoming
 from edge_runtime.fleet.settings import BrokerAddress
-from edge_runtime.telemetry import builders
 from edge_runtime.telemetry.builders import Stamp
-from edge_runtime.telemetry.messages import encode
-from edge_runtime.telemetry.publisher import Delivery, Receipt
+from edge_runtime.telemetry.publisher import Delivery
 
 log = logging.getLogger(__name__)
 
@@ -153,6 +152,8 @@ class SwarmLink:
         self._wanted = False
         self._failures = 0
         self._began_s = 0.0
+        self._presence = self._new_presence()
+        self._birth = self._farewell = SwarmSent(Delivery.FAILED)
 
     def on_connect(self, callback: Callable[[], None]) -> None:
         self._callbacks.append(callback)
@@ -160,7 +161,7 @@ class SwarmLink:
     def listen(self, filters: tuple[str, ...], listener: Callable[[Incoming], None]) -> None:
         self._filters, self._listener = filters, listener
 
-    def publish(self, topic: str, payload: bytes, qos: int, retain: bool) -> Receipt:
+    def publish(self, topic: str, payload: bytes, qos: int, retain: bool) -> SwarmSent:
         if self._client is None or not self.connected:
             return SwarmSent(Delivery.FAILED)
         info = self._client.publish(topic, payload, qos, retain)
@@ -178,11 +179,10 @@ class SwarmLink:
         self._swarm.enqueue(self)
 
     def leave(self) -> None:
-        """Say goodbye and go; the broker keeps the will to itself."""
+        """Say goodbye, and go when it is acknowledged; the broker keeps the will to itself."""
         self._wanted = False
         if self._client is not None and self.connected:
-            self._say_availability("offline", "stopped")
-            self._client.disconnect()
+            self._farewell = self._say_availability(self._presence.farewell())
 
     def drop(self) -> None:
         """Be gone without a word, as after a crash or a cut cable."""
@@ -209,6 +209,7 @@ class SwarmLink:
     def new_session(self) -> None:
         """The process begins anew: its connections are counted from one."""
         self.connection = 0
+        self._presence = self._new_presence()
 
     # Called by the swarm
 
@@ -242,7 +243,7 @@ class SwarmLink:
 
     def _fresh_client(self) -> _Client:
         client = _Client(CallbackAPIVersion.VERSION2, self._client_id, clean_session=True, reconnect_on_failure=False)
-        client.will_set(self._stamp().topics.availability, self._availability("offline", "lost", 1), qos=1, retain=True)
+        client.will_set(self._own, self._presence.will(self.connection + 1), qos=1, retain=True)
         client.on_socket_open = lambda _, __, sock: self._swarm.watch(sock.fileno(), self)
         client.on_socket_close = lambda _, __, sock: self._swarm.forget(sock.fileno(), self)
         client.on_socket_register_write = lambda _, __, ___: self._swarm.wants_write(self)
@@ -262,7 +263,8 @@ class SwarmLink:
         self._swarm.counts["connect_ms"] += round((self._swarm.clock() - self._began_s) * 1000)
         self.connected = True
         self.connection += 1
-        self._say_availability("online", "connected")
+        client.subscribe([(self._own, 0)])
+        self._be_born()
         if self._filters:
             client.subscribe([(name, 0) for name in self._filters])
         self._keep_alive(client, self._swarm.clock())
@@ -273,6 +275,9 @@ class SwarmLink:
     def _keep_alive(self, client: paho.Client, now: float) -> None:
         if client is self._client and self.connected:
             client.loop_misc()
+            self._presence.answered(self._birth.delivery())
+            if self._presence.due() and self._wanted:
+                self._be_born()
             next_s = now + KEEPALIVE_S / 4 * (0.75 + 0.5 * self._swarm.chance())
             self._swarm.at(next_s, lambda: self._keep_alive(client, next_s))
 
@@ -311,7 +316,10 @@ class SwarmLink:
     def _arrived(self, client: paho.Client, data: object, message: paho.MQTTMessage) -> None:
         self._swarm.counts["received"] += 1
         self._swarm.counts["bytes_received"] += len(message.topic) + len(message.payload) + 5
-        if self._listener is not None:
+        if message.topic == self._own:
+            if not message.retain:
+                self._presence.heard(bytes(message.payload))
+        elif self._listener is not None:
             self._listener(Incoming(message.topic, bytes(message.payload), bool(message.retain)))
 
     def _acknowledged(
@@ -321,15 +329,26 @@ class SwarmLink:
         if sent is not None:
             sent.settle(Delivery.ACKNOWLEDGED)
             self._swarm.counts["acknowledged"] += 1
+            if sent is self._birth:
+                self._presence.answered(Delivery.ACKNOWLEDGED)
+            if sent is self._farewell:
+                client.disconnect()
             self.on_progress()
 
-    def _availability(self, state: str, reason: str, ahead: int = 0) -> bytes:
-        message = builders.availability(self._stamp(), self._wall(), self.connection + ahead, state, reason)
-        return encode(message)
+    @property
+    def _own(self) -> str:
+        """Where it is told that the device is there."""
+        return self._stamp().topics.availability
 
-    def _say_availability(self, state: str, reason: str) -> None:
-        self._swarm.counts["births"] += state == "online"
-        self.publish(self._stamp().topics.availability, self._availability(state, reason), 1, True)
+    def _new_presence(self) -> Presence:
+        return Presence(self._stamp(), self._wall, self._swarm.clock, hears_itself=True, keepalive_s=KEEPALIVE_S)
+
+    def _be_born(self) -> None:
+        self._swarm.counts["births"] += 1
+        self._birth = self._say_availability(self._presence.birth())
+
+    def _say_availability(self, payload: bytes) -> SwarmSent:
+        return self.publish(self._own, payload, 1, True)
 
 
 class _Client(paho.Client):

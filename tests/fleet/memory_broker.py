@@ -100,6 +100,12 @@ class MemoryLink:
             receipt.state = Delivery.FAILED
         self._pending.clear()
 
+    def acknowledge_all(self) -> None:
+        """What was not acknowledged is now."""
+        for receipt in self._pending:
+            receipt.state = Delivery.ACKNOWLEDGED
+        self._pending.clear()
+
     def publish(self, topic: str, payload: bytes, qos: int, retain: bool) -> MemoryReceipt:
         if not self.connected:
             return MemoryReceipt(Delivery.FAILED)

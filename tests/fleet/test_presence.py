@@ -11,6 +11,8 @@ from edge_runtime.fleet.presence import AGAIN_S, OUTLIVED, Presence
 from edge_runtime.telemetry import builders
 from edge_runtime.telemetry.builders import Stamp
 from edge_runtime.telemetry.messages import encode
+from edge_runtime.telemetry.publisher import Delivery
+from edge_runtime.telemetry.retained import DOUBTS, LATE_S, SLOW_S
 from edge_runtime.telemetry.topics import Topics
 
 STAMP = Stamp(Topics("store", "box"), 5)
@@ -72,3 +74,41 @@ def test_who_does_not_hear_itself_says_it_again_when_no_older_connection_can_be_
     case.presence.will(4)
     case.now_s += OUTLIVED * 30.0
     assert case.presence.due(), "anew in each connection"
+
+
+@pytest.mark.parametrize(
+    ("after_s", "outcome", "doubted"),
+    [
+        (0.1, Delivery.ACKNOWLEDGED, False),
+        (SLOW_S, Delivery.ACKNOWLEDGED, True),
+        (SLOW_S, Delivery.PENDING, False),
+        (LATE_S, Delivery.PENDING, True),
+        (LATE_S, Delivery.REFUSED, False),
+    ],
+)
+def test_a_birth_whose_answer_is_late_or_missing_is_said_again(
+    after_s: float, outcome: Delivery, doubted: bool
+) -> None:
+    case = Case()
+    case.now_s += after_s
+    case.presence.answered(outcome)
+    case.now_s += AGAIN_S
+    assert case.presence.due() is doubted
+
+
+def test_a_birth_that_is_always_late_is_said_a_few_times_and_anew_with_the_next_connection() -> None:
+    case = Case()
+    births = 0
+    for _ in range(100):
+        case.now_s += SLOW_S
+        case.presence.answered(Delivery.ACKNOWLEDGED)
+        if case.presence.due():
+            case.presence.birth()
+            births += 1
+    assert births == DOUBTS
+    case.presence.will(4)
+    case.presence.birth()
+    case.now_s += SLOW_S
+    case.presence.answered(Delivery.ACKNOWLEDGED)
+    case.now_s += AGAIN_S
+    assert case.presence.due()
