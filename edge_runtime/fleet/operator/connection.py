@@ -121,6 +121,12 @@ class Connection:
             return _Lost()
         return Sent(client.publish(topic, payload, qos, retain), self._over)
 
+    def ask_again(self, filters: tuple[str, ...]) -> None:
+        """Subscribe once more to filters of this connection, for what the broker retains there."""
+        client = self._client
+        if client is not None and self.connected and not self._durable:
+            client.subscribe([(name, 0) for name in filters])
+
     def take(self, wait_s: float) -> Arrived | None:
         """The next message, or None if none comes within `wait_s`."""
         try:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from edge_runtime.fleet.operator.connection import Arrived
 from edge_runtime.fleet.session import Incoming
 from edge_runtime.telemetry.publisher import Receipt
-from fleet.memory_broker import MemoryBroker, MemoryLink
+from fleet.memory_broker import MemoryBroker, MemoryLink, matches
 
 
 class MemoryConnection:
@@ -22,6 +22,9 @@ class MemoryConnection:
         self.problem = ""
         self.idle = lambda: None
         """Called when nothing waits: the world goes on."""
+        self.deaf: set[str] = set()
+        """Topics of which nothing new comes, as from a cluster that was just taking the subscription."""
+        self._broker = broker
         self.link.listen(tuple(name for name, _ in filters), self._arrived)
         self.link.connect()
 
@@ -31,6 +34,11 @@ class MemoryConnection:
 
     def publish(self, topic: str, payload: bytes, qos: int = 1, retain: bool = False) -> Receipt:
         return self.link.publish(topic, payload, qos, retain)
+
+    def ask_again(self, filters: tuple[str, ...]) -> None:
+        for topic, payload in self._broker.retained.items():
+            if any(matches(name, topic) for name in filters):
+                self._arrived(Incoming(topic, payload, retained=True))
 
     def take(self, wait_s: float) -> Arrived | None:
         if not self.waiting:
@@ -45,4 +53,6 @@ class MemoryConnection:
             yield self.waiting.popleft()
 
     def _arrived(self, message: Incoming) -> None:
+        if message.topic in self.deaf and not message.retained:
+            return
         self.waiting.append(Arrived(message.topic, message.payload, message.retained, time.time()))

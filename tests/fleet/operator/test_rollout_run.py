@@ -10,6 +10,7 @@ import pytest
 
 from edge_runtime.errors import Refused
 from edge_runtime.fleet.desired import Desired, DesiredModel, decode_desired, encode_desired
+from edge_runtime.fleet.operator.rollouts.cohort import outcome
 from edge_runtime.fleet.operator.rollouts.engine import Rollout
 from edge_runtime.fleet.operator.rollouts.journal import Journal
 from edge_runtime.fleet.operator.rollouts.ledger import Ledger, merged
@@ -135,6 +136,17 @@ def quick_claims(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def office(tmp_path: Path) -> Office:
     return Office(tmp_path)
+
+
+def test_an_answer_that_a_cluster_left_out_is_asked_for(office, monkeypatch):
+    monkeypatch.setattr("edge_runtime.fleet.operator.rollouts.run.ASK_S", 0.02)
+    run = office.sit()
+    name = office.village.names[0]
+    run._connection.deaf = {f"edge/v1/{name}/{kind}" for kind in ("reported", "status")}
+    assert office.carry(run).phase == "completed"
+    touched, sight = run.rollout.cohort.touched, run._tower.sight
+    assert {outcome(each, sight.seen(device)) for device, each in touched.items()} == {"done"}
+    assert sight.seen(name).model.version == "1.1.0"
 
 
 def test_a_good_model_goes_to_all_and_every_word_of_it_is_signed(office):
