@@ -12,7 +12,7 @@ import pytest
 from fleet.memory_broker import MemoryBroker, MemoryLink, MemoryReceipt
 
 from edge_runtime.errors import TryAgain
-from edge_runtime.telemetry.courier import DOUBT_S, CourierSettings
+from edge_runtime.telemetry.courier import DOUBT_S, MOST_DOUBT_S, CourierSettings
 from edge_runtime.telemetry.memory_spool import MemorySpool
 from edge_runtime.telemetry.publisher import Delivery
 from edge_runtime.telemetry.retained import DOUBTS
@@ -366,10 +366,24 @@ def test_a_topic_that_the_broker_does_not_take_is_tried_rarely_and_holds_up_no_o
     assert uplink.counts().spool.events == 0
 
 
+def test_a_connection_that_was_away_between_two_looks_leaves_no_doubt() -> None:
+    broker, link, uplink, clock = parts()
+    link.connect()
+    broker.acknowledges = False
+    uplink.offer(event(1))
+    settle(uplink, clock, 0.5)
+    assert ids(broker) == ["e1"]
+    link.lose()
+    broker.acknowledges = True
+    link.connect()
+    settle(uplink, clock, 0.5)
+    assert ids(broker) == ["e1", "e1"] and uplink.counts().acknowledged == 1
+
+
 def test_a_window_that_fails_together_is_one_doubt() -> None:
-    """The next try comes soon, however many records told that the topic is not taken."""
-    clock = Clock()
-    link = SelectiveLink(MemoryBroker())
+    """The next try comes soon, however many records told that the topic is not taken; and never very late."""
+    broker, clock = MemoryBroker(), Clock()
+    link = SelectiveLink(broker)
     uplink = Uplink(link, MemorySpool(clock=clock), clock=clock)
     link.held = frozenset({"t/held"})
     link.connect()
@@ -380,6 +394,10 @@ def test_a_window_that_fails_together_is_one_doubt() -> None:
     assert window > 4
     settle(uplink, clock, DOUBT_S + 0.5)
     assert link.tried == window + 1
+    settle(uplink, clock, 600.0)
+    link.held = frozenset()
+    settle(uplink, clock, MOST_DOUBT_S + 0.5)
+    assert broker.published
 
 
 def test_a_new_connection_doubts_nothing() -> None:
