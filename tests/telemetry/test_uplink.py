@@ -275,6 +275,17 @@ def test_stop_sends_what_waits_and_keeps_the_rest_for_the_next_start(tmp_path: P
     assert ids(broker) == ["e1", "e2"]
 
 
+def test_a_stop_at_once_keeps_what_came_last_and_forgets_what_has_arrived(tmp_path: Path) -> None:
+    link = MemoryLink(MemoryBroker())
+    uplink = Uplink(link, SqliteSpool(tmp_path / "spool.db"))
+    link.connect()
+    uplink.offer(event(1))
+    uplink.step()
+    uplink.offer(event(2))
+    uplink.stop(0.0)
+    assert [entry.id for entry in SqliteSpool(tmp_path / "spool.db").begin(9)] == ["e2"]
+
+
 def test_what_is_new_does_not_wait_behind_the_backlog() -> None:
     settings = UplinkSettings(CourierSettings(window=8, reserve=2, backlog_events_per_s=5.0))
     broker, link, uplink, clock = parts(settings)
