@@ -66,7 +66,7 @@ def register(verbs: Verbs) -> None:
 
 
 def _register_start(kinds: Verbs) -> None:
-    from edge_runtime.fleet.operator.rollouts.defaults import DEFAULT_RINGS, DEFAULT_SETTLE_S, GATES
+    from edge_runtime.fleet.operator.rollouts.defaults import DEFAULT_RINGS, GATES
 
     verb = add_verb(
         kinds,
@@ -89,33 +89,30 @@ def _register_start(kinds: Verbs) -> None:
     )
     verb.add_argument("--pattern", default="", metavar="PATTERN", help="only these devices: 'lyon/*'")
     verb.add_argument("--group", default="", metavar="NAME", help="only the devices of a group")
-    verb.add_argument(
-        "--soak", type=float, default=1_800.0, metavar="S", help="watch a ring for so long at least (1800)"
-    )
-    verb.add_argument(
-        "--settle",
-        type=float,
-        default=DEFAULT_SETTLE_S,
-        metavar="S",
-        help=f"a device may take so long to converge, its shadow run and trial included ({DEFAULT_SETTLE_S:.0f})",
-    )
-    verb.add_argument(
-        "--patience", type=float, default=7_200.0, metavar="S", help="wait so long for missing evidence (7200)"
-    )
-    verb.add_argument(
-        "--grace", type=float, default=120.0, metavar="S", help="a device that is away for less is not offline (120)"
-    )
+    _add_times(verb)
     verb.add_argument("--reporting", type=float, default=0.5, metavar="SHARE", help="of a ring, to judge it by (0.5)")
-    verb.add_argument(
-        "--shadow", type=float, default=None, metavar="S", help="instead of [model] shadow_s of the devices"
-    )
-    verb.add_argument(
-        "--trial", type=float, default=None, metavar="S", help="instead of [model] trial_s of the devices"
-    )
     verb.add_argument("--seed", default="", metavar="TEXT", help="another order of the devices (the rollout's name)")
     place.add_fleet(verb, signs=True)
     add_json(verb)
     verb.set_defaults(act=_start)
+
+
+def _add_times(verb: argparse.ArgumentParser) -> None:
+    from edge_runtime.fleet.operator.rollouts.defaults import DEFAULT_SETTLE_S
+
+    for name, default, text in (
+        ("--soak", 1_800.0, "watch a ring for so long at least (1800)"),
+        (
+            "--settle",
+            DEFAULT_SETTLE_S,
+            f"a device may take so long to converge, its trial included ({DEFAULT_SETTLE_S:.0f})",
+        ),
+        ("--patience", 7_200.0, "wait so long for missing evidence (7200)"),
+        ("--grace", 120.0, "a device that is away for less is not offline (120)"),
+        ("--shadow", None, "instead of [model] shadow_s of the devices"),
+        ("--trial", None, "instead of [model] trial_s of the devices"),
+    ):
+        verb.add_argument(name, type=float, default=default, metavar="S", help=text)
 
 
 def _start(args: argparse.Namespace) -> int:
