@@ -13,6 +13,7 @@ from types import FrameType
 
 from edge_runtime.config import Environment, read_config, read_environment
 from edge_runtime.daemon.allocator import bound_allocator
+from edge_runtime.daemon.alone import alone
 from edge_runtime.daemon.compose import DEVELOPMENT, build_daemon
 from edge_runtime.daemon.instruments import set_log_level
 from edge_runtime.daemon.log_ring import LogRing
@@ -31,7 +32,8 @@ def serve(
 
     `development`: unsigned bundles may run, which is said loudly. Never on a device in a store.
 
-    Raises BadConfig if the first configuration is bad; a bad one later leaves the old one in charge.
+    Raises BadConfig if the first configuration is bad; a bad one later leaves the old one in charge. Raises TryAgain
+    if another daemon works with the same state folder.
     """
     environment = environment or read_environment()
     orders = orders or Orders()
@@ -41,6 +43,7 @@ def serve(
     notifier = Notifier(environment.notify_socket)
     with ExitStack() as restored:
         _obey_signals(orders, restored)
+        restored.enter_context(alone(config.storage.state_dir))
         before: Daemon | None = None
         while True:
             if development:

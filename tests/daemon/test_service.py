@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import signal
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from edge_runtime.errors import EXIT_TRY_AGAIN
 from edge_runtime.lifecycle.origin import Origin
 from edge_runtime.lifecycle.store import ModelStore
 from edge_runtime.records import State
@@ -49,6 +52,20 @@ def test_from_start_to_sigterm_with_two_reloads(device: Device) -> None:
     stopped = device.status()
     assert stopped is not None and stopped.state == "stopped"
     assert "Traceback" not in device.log.read_text()
+
+
+def test_a_second_daemon_with_the_same_state_folder_does_not_start(device: Device) -> None:
+    device.start()
+    first = device.until(lambda record: record.state == "ok")
+    command = [sys.executable, "-m", "edge_runtime.cli", "run", "--config", str(device.config)]
+    second = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert second.returncode == EXIT_TRY_AGAIN
+    assert f"another daemon (process {first.pid}) works with" in second.stderr
+    assert "End it first" in second.stderr and "Traceback" not in second.stderr
+    device.signal(signal.SIGKILL)
+    assert device.wait() == -signal.SIGKILL
+    device.start()  # what was killed holds nothing up
+    device.until(lambda record: record.state == "ok" and record.pid != first.pid)
 
 
 def test_sigint_stops_it_as_well(device: Device) -> None:
