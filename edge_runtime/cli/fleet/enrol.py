@@ -174,10 +174,13 @@ def _tell(done: Done, as_json: bool) -> None:
         place = done.folders.get(entry.identity)
         say(f"{entry.identity}{': ' + str(place) if place else ''}  groups: {' '.join(entry.groups) or 'none'}")
     _tell_copies(done.copies)
-    if done.folders:
+    if any(not identity.startswith("_") for identity in done.folders):
         say(
             "  copy each folder to its device, keep device.key readable by the service alone, and merge its device.toml"
         )
+    for identity, place in done.folders.items():
+        if identity.startswith("_"):
+            say(f"  bring {place} to whom it is for; there: edge-runtime fleet ls --fleet {place.name}")
 
 
 def _tell_copies(copies: Sequence[Path]) -> None:

@@ -89,6 +89,6 @@ def _show(found: list[Device], unreadable: int, now: float) -> None:
     for line in screen.grid(rows.HEADER, [rows.row(device, now) for device in found], screen.width(), rows.COLOURS):
         say(line)
     offline = sum(not device.online for device in found)
-    say(f"{len(found)} devices, {offline} offline")
+    say(f"{len(found)} {'device' if len(found) == 1 else 'devices'}, {offline} offline")
     if unreadable:
         complain(f"{unreadable} messages could not be read: they are not edge/v1. See docs/mqtt.md")

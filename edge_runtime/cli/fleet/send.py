@@ -79,11 +79,11 @@ def _send(args: argparse.Namespace) -> int:
     from edge_runtime.fleet.operator.asking import carry_out
     from edge_runtime.fleet.operator.connection import Connection
     from edge_runtime.fleet.operator.directory import Directory
-    from edge_runtime.fleet.operator.sending import Sending, topic_of
+    from edge_runtime.fleet.operator.sending import Sending
     from edge_runtime.fleet.operator.survey import PARTIAL, survey
 
     where = place.find_place(args)
-    topic_of("x/y", args.verb)
+    _check(args)
     wanted = arguments(args.args)
     directory = Directory()
     filters = _filters(args.target, args.verb)
@@ -96,6 +96,20 @@ def _send(args: argparse.Namespace) -> int:
             say(f"{args.verb} to {_told(sending)}, id {name}")
         carry_out(connection, sending, args.wait, _progress(args))
     return _conclude(args, sending, directory)
+
+
+def _check(args: argparse.Namespace) -> None:
+    """Raises Usage. A script whose variable is empty means nobody by it, and not everybody."""
+    from edge_runtime.telemetry.topics import segment_fault
+
+    if not args.target:
+        raise Usage(
+            "TARGET is empty", "Name site/device, site/_all, _group/name, or a pattern; '*/*' means all devices"
+        )
+    if segment_fault(args.verb):
+        raise Usage(f"{args.verb!r} is no verb", "Write ping, status ... (docs/commands.md)")
+    if not 0.0 < args.wait <= 86_400.0:
+        raise Usage(f"--wait {args.wait:g}", "Give seconds: more than 0, at most 86400")
 
 
 def _filters(target: str, verb: str) -> tuple[tuple[str, int], ...]:
@@ -208,9 +222,15 @@ def _code(states: list[str], args: argparse.Namespace) -> int:
     if any(state in ("failed", "refused") for state in states):
         return EXIT_PROBLEM
     silent = states.count("no answer")
-    if silent or not states:
+    if not states:
         complain(
-            f"{silent or 'nobody'} of {len(states)} gave no answer within {args.wait:g} s. Wait longer with --wait; see "
+            f"the broker knows no device of {args.target!r}, and none answered within {args.wait:g} s. See fleet ls; "
+            "a group's devices have it in [device] groups"
+        )
+        return EXIT_TRY_AGAIN
+    if silent:
+        complain(
+            f"{silent} of {len(states)} gave no answer within {args.wait:g} s. Wait longer with --wait; see "
             'whether they are online with fleet ls, and whether [mqtt] commands is "off" there'
         )
         return EXIT_TRY_AGAIN

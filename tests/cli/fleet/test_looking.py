@@ -101,6 +101,28 @@ def test_send_says_what_is_missing(run: Run, town: Town, tmp_path: Path) -> None
     assert "fleet init" in ran.err
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("", "ping"), "TARGET is empty"),
+        (("v000/d00001", ""), "'' is no verb"),
+        (("v000/d00001", "../ping"), "'../ping' is no verb"),
+        (("v000/d00001", "ping", "--wait", "-5"), "--wait -5"),
+        (("v000/d00001", "ping", "--wait", "nan"), "--wait nan"),
+    ],
+)
+def test_what_is_no_command_is_not_sent(run: Run, town: Town, words: tuple[str, ...], said: str) -> None:
+    ran = run("fleet", "send", *words, "--fleet", town.folder)
+    assert ran.code == 2
+    assert said in ran.err and not ran.out
+
+
+def test_a_group_of_nobody_is_told_so(run: Run, town: Town) -> None:
+    ran = run("fleet", "send", "_group/canari", "ping", "--wait", "1", "--fleet", town.folder)
+    assert ran.code == 75
+    assert "knows no device of '_group/canari'" in ran.err
+
+
 def test_a_key_that_may_not_is_told_so(run: Run, town: Town, tmp_path: Path) -> None:
     from edge_runtime.workshop.enrolment.signing import OperatorKey
 
