@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 BENCH ?= var/bench
+WORKERS ?= 2
 FIELD ?= ../shared/data/field-dev
 
 .PHONY: help demo test check wheel-test bundle field-bench faults clean
@@ -18,7 +19,7 @@ demo: $(VENV)/.ready ## a simulated store camera, a real broker, the daemon and 
 	@$(BIN)/edge-runtime demo
 
 test: $(VENV)/.ready ## all tests; those that need a Debian program say so when they skip
-	@$(BIN)/python -m pytest --cov --cov-report=term
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --cov --cov-report=term
 
 check: $(VENV)/.ready ## format, lint, types, rings
 	@$(BIN)/ruff format --check .
