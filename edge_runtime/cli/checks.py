@@ -32,6 +32,7 @@ PACKAGES = {
 }
 LITTLE_MEMORY_MB, TOO_LITTLE_MEMORY_MB = 256, 96
 LITTLE_DISK_MB, TOO_LITTLE_DISK_MB = 512, 64
+_READ_ONLY = "Mount it writable; if the kernel made it read-only, the disk may be failing: see dmesg"
 _NOT_OURS = "Give it to the device's user; if that is another user, ask as that one"
 
 
@@ -83,6 +84,8 @@ def disk(folder: Path) -> Check:
         return Check("disk", "fail", f"{there}: {fault.strerror}", "Check [storage] state_dir")
     found = f"{free} MB free for {folder.absolute()}"
     if not os.access(there, os.W_OK | os.X_OK):
+        if os.statvfs(there).f_flag & os.ST_RDONLY:
+            return Check("disk", "fail", f"the disk of {there} is mounted read-only", _READ_ONLY)
         return Check("disk", "warn", f"{there} is no folder that this user can write", _NOT_OURS)
     if free < TOO_LITTLE_DISK_MB:
         return Check("disk", "fail", found, "Make room: the spool and a model update need it")

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import os
+import shutil
 import socket
 import ssl
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from threading import Thread
+from types import SimpleNamespace
 
 import pytest
 
@@ -102,6 +105,17 @@ def test_a_broker_and_a_device_that_do_not_trust_each_other(
         said = checks_remote.broker(MqttConfig((url,), **files))
     assert (said.verdict, bool(said.mend)) == (verdict, verdict == "fail")
     assert found in said.found
+
+
+def test_a_disk_that_is_mounted_read_only_is_not_a_question_of_rights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flags = os.statvfs(tmp_path).f_flag
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    monkeypatch.setattr(os, "statvfs", lambda path: SimpleNamespace(f_flag=flags | os.ST_RDONLY))
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=2**30))
+    found = checks.disk(tmp_path / "state")
+    assert found.verdict == "fail" and "read-only" in found.found and found.mend
 
 
 def test_a_state_folder_that_is_yet_to_be_made_is_judged_by_where_it_will_be(tmp_path: Path) -> None:
