@@ -502,6 +502,6 @@ def test_a_link_that_is_stopped_while_it_connects_is_never_born() -> None:
         wait_until(lambda: received, "it connects")
         link.stop(0.1)
         assert link.state is LinkState.STOPPED and link.problems == ()
-        wait_until(lambda: not any(thread.name == "mqtt-link" for thread in threading.enumerate()), "the end")
+        wait_until(lambda: link._thread is not None and not link._thread.is_alive(), "the end")
     assert not any(b"online" in piece for piece in received)
     assert link.state is LinkState.STOPPED
