@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
@@ -100,22 +99,20 @@ class Shop:
             process.send_signal(signal.SIGTERM)
             process.wait(20)
 
-    def models(self) -> Sequence[dict]:
-        """`model list` of the device itself: not what it says of itself to the broker."""
-        command = [*CLI, "model", "list", "--config", str(self.config), "--json"]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        assert done.returncode in (0, 1), done.stderr  # 1: one of them is quarantined
-        return [msgspec.json.decode(line) for line in done.stdout.splitlines()]
+    @property
+    def store(self) -> ModelStore:
+        """The models of the device itself: not what it says of them to the broker. Reading changes nothing."""
+        return ModelStore(self.folder / "state", factory_bundles())
 
     def has(self, version: str) -> str:
         """The status of a version on its disk; empty if it is not there."""
-        return next((str(entry["status"]) for entry in self.models() if entry["version"] == version), "")
+        return next((entry.status for entry in self.store.list() if entry.version == version), "")
 
     def floor(self) -> int:
         """The least release that it would install."""
-        return ModelStore(self.folder / "state", factory_bundles()).floor_of("shelf-occupancy")
+        return self.store.floor_of("shelf-occupancy")
 
     def runs(self) -> str:
         """The version that is current on its disk, and whether something is on its way in."""
-        found = {entry["status"]: entry["version"] for entry in self.models()}
+        found = {str(entry.status): entry.version for entry in self.store.list()}
         return found["current"] + "".join(f" {phase}" for phase in ("shadow", "trial") if phase in found)
