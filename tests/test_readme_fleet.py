@@ -22,7 +22,7 @@ pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
 ROOT = Path(__file__).resolve().parents[1]
 DEVICE = """
 [[camera]]
-name = "bay-7"
+name = "aisle-1"
 source = "pictures"
 layout = "{layout}"
 interval_s = 0.5

@@ -88,6 +88,9 @@ def certificates(config: MqttConfig | None) -> Iterator[Check]:
     from edge_runtime.fleet.certificate import not_after
 
     cert = config.cert_file
+    if config.key_file is not None and _open_to_all(config.key_file):
+        mend = f"chmod 600 {config.key_file}: whoever reads it can speak as this device"
+        yield Check("tls", "warn", f"{config.key_file} can be read by everybody on this machine", mend)
     try:
         _context(config)
     except EdgeError as fault:
@@ -104,6 +107,13 @@ def certificates(config: MqttConfig | None) -> Iterator[Check]:
     found = f"the device's certificate ends in {days:.0f} days" if days > 0 else "the device's certificate has ended"
     verdict = "fail" if days <= 0 else "warn" if days < SHORT_DAYS else "ok"
     yield Check("tls", verdict, found, "" if verdict == "ok" else "Renew it with `edge-runtime fleet enrol`")  # type: ignore[arg-type]
+
+
+def _open_to_all(path: Path) -> bool:
+    try:
+        return bool(path.stat().st_mode & 0o004)
+    except OSError:
+        return False  # that it can not be read is told with the rest
 
 
 def commands(config: DeviceConfig) -> Check:

@@ -78,7 +78,7 @@ def _check(args: argparse.Namespace) -> int:
         else:
             complain(str(fault))
         return EXIT_BAD_CONFIG
-    missing = check_files(config) + layout_faults(config) + key_faults(config)
+    missing = check_files(config) + layout_faults(config) + key_faults(config) + _tls_faults(config)
     if args.json:
         emit({"file": str(args.file), "ok": not missing, "faults": [], "missing": list(missing)})
     for fault_line in missing if not args.json else ():
@@ -122,6 +122,17 @@ def key_faults(config: DeviceConfig) -> tuple[str, ...]:
     except EdgeError as fault:
         return (f"mqtt: command_keys: {fault}",)
     return () if len(keys) else (f"mqtt: command_keys: {path} lists no key: nobody can command this device",)
+
+
+def _tls_faults(config: DeviceConfig) -> tuple[str, ...]:
+    """What is wrong inside the files for TLS that are there."""
+    mqtt = config.mqtt
+    files = () if mqtt is None else (mqtt.ca_file, mqtt.cert_file, mqtt.key_file, mqtt.crl_file)
+    if not all(path.is_file() for path in files if path is not None):
+        return ()
+    from edge_runtime.cli.checks_remote import certificates
+
+    return tuple(f"mqtt: {check.found}. {check.mend}" for check in certificates(mqtt) if check.verdict == "fail")
 
 
 def _show(args: argparse.Namespace) -> int:

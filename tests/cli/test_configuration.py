@@ -75,3 +75,11 @@ def test_show_fills_in_defaults_and_hides_secrets(run: Run, site: Site, tmp_path
     text = run("config", "show", file)
     assert "hunter2" not in text.out
     assert f"interval_s = {TelemetryConfig().interval_s:g}" in text.out
+
+
+def test_a_certificate_that_is_none_is_found_before_the_daemon_finds_it(run: Run, site: Site, tmp_path: Path) -> None:
+    file = written(tmp_path, site)
+    (tmp_path / "ca.crt").write_text("no certificate")
+    file.write_text(file.read_text() + '[mqtt]\nurl = "mqtts://broker.example.com"\nca_file = "ca.crt"\n')
+    found = run("config", "check", file)
+    assert (found.code, "ca.crt" in found.err) == (1, True)

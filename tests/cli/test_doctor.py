@@ -193,9 +193,12 @@ def test_certificate_files_that_do_not_fit_are_named(tmp_path: Path) -> None:
     assert found.verdict == "ok"
     for name in ("c.pem", "k.pem"):
         (tmp_path / name).write_text("no certificate")
+        (tmp_path / name).chmod(0o600)
     own = '[mqtt]\nurl = "mqtts://h"\ncert_file = "c.pem"\nkey_file = "k.pem"\n'
     (wrong,) = checks_remote.certificates(device_of(tmp_path, own).mqtt)
     assert wrong.verdict == "fail" and wrong.mend
+    (tmp_path / "k.pem").chmod(0o644)
+    assert "chmod 600" in next(checks_remote.certificates(device_of(tmp_path, own).mqtt)).mend
 
 
 def test_of_several_nodes_one_that_is_away_is_a_warning() -> None:
