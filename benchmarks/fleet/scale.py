@@ -96,11 +96,17 @@ def good(world: World) -> Finding:
 
 
 def storm_one(world: World) -> Finding:
-    """One node dies; its devices go to the others. Then it comes back."""
-    lost = _after(world, lambda: world.cluster.kill(0))
-    world.cluster.start_node(0)
+    """The node dies that leads the stream of sessions, without which nobody connects; its devices go to the others.
+
+    Then it comes back.
+    """
+    leaders = world.leaders()
+    number = next(n for n, node in enumerate(world.cluster.nodes) if node.name == leaders.get("$MQTT_sess"))
+    led = sum(leader == world.cluster.nodes[number].name for leader in leaders.values())
+    lost = _after(world, lambda: world.cluster.kill(number))
+    world.cluster.start_node(number)
     world.cluster.wait_healthy()
-    return lost
+    return {"streams_led": led, **lost}
 
 
 def storm_all(world: World) -> Finding:

@@ -127,6 +127,16 @@ class World:
         found["stored_bytes"] = max((float(told.get("bytes", 0)) for told in stored), default=0.0)
         return found
 
+    def leaders(self) -> dict[str, str]:
+        """The name of the node that leads each stream; `nobody` while there is none."""
+        found: dict[str, str] = {}
+        for node in self.cluster.nodes:
+            asked = ask_node(node.monitor, "jsz?accounts=true&streams=true") if node.runs else {}
+            for account in asked.get("account_details", []):
+                for stream in account.get("stream_detail", []):
+                    found.setdefault(stream["name"], stream.get("cluster", {}).get("leader") or "nobody")
+        return found
+
     def watch(self, every_s: float = 5.0) -> Watch:
         """`with world.watch()`: says on standard error what the fleet and the nodes are doing."""
         return Watch(self, every_s)
@@ -181,14 +191,8 @@ class Watch:
         nodes = self._world.cluster.nodes
         told = [ask_node(node.monitor, "varz") if node.runs else {} for node in nodes]
         each = "/".join(str(one.get("connections", "-")) for one in told)
-        streams: dict[str, str] = {}
-        for node in nodes:
-            asked = ask_node(node.monitor, "jsz?accounts=true&streams=true") if node.runs else {}
-            for account in asked.get("account_details", []):
-                for stream in account.get("stream_detail", []):
-                    leader = stream.get("cluster", {}).get("leader") or "nobody"
-                    streams.setdefault(stream["name"], f"{leader} {stream['state']['messages']}")
-        return f"connections {each}, " + ", ".join(f"{name} {what}" for name, what in sorted(streams.items()))
+        leaders = self._world.leaders()
+        return f"connections {each}, " + ", ".join(f"{name} {leader}" for name, leader in sorted(leaders.items()))
 
 
 def _objects(path: Path) -> list[dict[str, object]]:
