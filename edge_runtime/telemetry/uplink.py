@@ -53,7 +53,7 @@ class UplinkCounts:
     acknowledged: int
     """Entries of the spool that were accepted."""
     retained: int
-    """Publishes of retained state that the broker has acknowledged."""
+    """Publishes of retained state that the broker has acknowledged, soon enough to be believed."""
     inbox_dropped: int
     spool: SpoolCounts
     events: int = 0
