@@ -16,7 +16,7 @@ QUICK_STRIDE = 23
 def campaign(quick: bool) -> Iterator[Row]:
     with new_spool_scene() as scene:
         scene.restore(STORIES[0].picture)
-        traced(scene.child(STORIES[0]))  # in a fresh checkout the first run writes bytecode: calls that no later run makes
+        traced(scene.child(STORIES[0]))  # in a fresh checkout it writes bytecode: calls that no later run makes
         for story in STORIES:
             yield kill_row(scene, story, QUICK_STRIDE if quick else 1)
 
