@@ -6,6 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from edge_runtime.fleet.operator.rollouts.engine import Rollout
 from edge_runtime.fleet.operator.rollouts.plan import parse_gates, parse_rings
 from fleet.operator.worlds import NEW, OLD, Box, Disk, World, begin, carry_out, fleet, plan
 
@@ -212,6 +213,77 @@ def test_halted_by_a_person_it_goes_on_where_it_was_and_aborted_it_goes_back():
     assert versions(world) == {"1.0.0"}
 
 
+def in_the_midst(world: World, rollout: Rollout) -> Rollout:
+    """Until a first batch of 50 is written, and more of the ring are to come."""
+    while len(written(world)) < 50:
+        carry_out(world, rollout, 5.0)
+    assert rollout.head.phase == "writing"
+    return rollout
+
+
+def next_owner(world: World, rollout: Rollout) -> Rollout:
+    """Has the records, and none of the figures that the old one had heard."""
+    world.heard.clear()
+    rollout.take(rollout.claimed("next", world.now))
+    return rollout
+
+
+@pytest.mark.parametrize(
+    ("rings", "touched", "quality", "end", "version"),
+    [
+        ("canary=5,100%", 55, {}, "completed", "1.1.0"),
+        ("100%", 50, {}, "completed", "1.1.0"),
+        ("100%", 50, {"1_1_0": (0.8, 0.02, 105.0)}, "restored", "1.0.0"),
+    ],
+)
+@pytest.mark.parametrize("halted", [False, True])
+def test_killed_while_the_last_ring_is_written_the_figures_of_the_others_are_gathered_again(
+    rings, touched, quality, end, version, halted
+):
+    world = fleet(120, **quality)
+    rollout = in_the_midst(world, begin(world, plan(rings=parse_rings(rings))))
+    assert len(written(world)) == touched
+    if halted:
+        rollout.take(rollout.halted("halted by a person", world.now))
+    rollout = next_owner(world, rollout)
+    if halted:
+        rollout.take(rollout.resumed(world.now))
+    carry_out(world, rollout, 15.0)
+    assert len(written(world)) == touched, "nobody is touched whose figures are not known"
+    carry_out(world, rollout)
+    assert rollout.head.phase == end, rollout.head.note
+    assert all(judged.outcome != "silent" for judged in rollout.head.judged)
+    assert versions(world) == {version}
+    assert all(len(box.written) == (1 if end == "completed" else 2) for box in world.boxes.values())
+
+
+def test_killed_when_all_of_a_ring_is_written_it_is_judged_nevertheless():
+    world = fleet(30, **{"1_1_0": (0.7, 0.02, 100.0)})
+    rollout = begin(world, plan(rings=parse_rings("100%")))
+    while not written(world):
+        carry_out(world, rollout, 5.0)
+    assert rollout.head.phase == "writing"
+    rollout = carry_out(world, next_owner(world, rollout), until="settling")
+    assert len(written(world)) == 30
+    assert carry_out(world, rollout).head.phase == "restored"
+
+
+@pytest.mark.parametrize("rings", ["100%", "canary=@all"])
+@pytest.mark.parametrize("what", ["silent", "offline"])
+def test_devices_that_tell_nothing_hold_a_ring_up_after_a_kill_no_more_than_without(rings, what):
+    world = fleet(80)
+    world.groups = {"all": set(world.boxes)}
+    rollout = in_the_midst(world, begin(world, plan(rings=parse_rings(rings))))
+    for name in set(world.boxes) - set(written(world)):
+        if what == "silent":
+            world.silent.add(name)
+        else:
+            world.boxes[name].online, world.boxes[name].away_since = False, world.now
+    rollout = carry_out(world, next_owner(world, rollout))
+    assert rollout.head.phase == "completed", rollout.head.note
+    assert all(len(box.written) == 1 for box in world.boxes.values())
+
+
 def run_with_kills(world: World, kills: frozenset[int], gates: dict[str, float] | None = None) -> tuple[Disk, str]:
     """Every record and every write is a place where it may be killed, before or after; what is not kept is forgotten."""
     disk, rollout = Disk(), begin(world, plan(gates=gates) if gates else None)
@@ -241,6 +313,7 @@ def run_with_kills(world: World, kills: frozenset[int], gates: dict[str, float] 
             rollout = disk.again()
             rollout.take(rollout.claimed(f"owner-{place}", world.now))
             disk.keep(rollout.head)
+            world.heard.clear()  # what only the old one had heard
         world.go_on(5.0)
     return disk, rollout.head.phase
 

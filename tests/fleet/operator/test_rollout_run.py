@@ -131,6 +131,7 @@ class Office:
 @pytest.fixture(autouse=True)
 def quick_claims(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("edge_runtime.fleet.operator.rollouts.run.CLAIM_S", 0.05)
+    monkeypatch.setattr("edge_runtime.fleet.operator.rollouts.engine.HEARD_S", 0.05)
 
 
 @pytest.fixture

@@ -6,17 +6,17 @@ the records and the fleet at every step, so that it makes no difference where it
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 import msgspec
 
-from edge_runtime.fleet.desired import Desired
+from edge_runtime.fleet.desired import Desired, DesiredModel
 from edge_runtime.fleet.operator.rollouts import cohort as c
 from edge_runtime.fleet.operator.rollouts.assess import count_gates, figure_gates
 from edge_runtime.fleet.operator.rollouts.evidence import means
 from edge_runtime.fleet.operator.rollouts.gates import MIN_WINDOWS
 from edge_runtime.fleet.operator.rollouts.plan import FIGURES
-from edge_runtime.fleet.operator.rollouts.records import ENDS, MAX_NOTE, Batch, Head, Judged, Phase, Record
+from edge_runtime.fleet.operator.rollouts.records import ENDS, MAX_NOTE, Batch, Head, Judged, Phase, Record, Touched
 from edge_runtime.fleet.operator.rollouts.sight import Sight
 
 BATCH = 50
@@ -25,6 +25,8 @@ WRITE_S = 120.0
 """A broker that has not retained a wish by then never will."""
 BACK_S = 3_600.0
 """So long it is waited for devices to go back, which takes no trial."""
+HEARD_S = 5.0
+"""Long enough for retained messages to have come in."""
 _WAITS = (0.5, 1.0)
 _MORE = (0.25, 0.5, 1.0)
 LAST_LOOK = len(_WAITS) + len(_MORE) - 1
@@ -78,15 +80,16 @@ class Rollout:
 
     def claimed(self, owner: str, now: float) -> Head:
         """The head of a new owner. Figures that only the old one had heard are gone: what rests on them begins anew."""
-        since = now if self.head.phase in ("baseline", "soaking") else self.head.since
+        phase = _anew(self.head.phase)
+        since = now if phase in ("baseline", "soaking") else self.head.since
         return msgspec.structs.replace(
-            self.head, generation=self.head.generation + 1, owner=owner, revision=1, at=now, since=since
+            self.head, generation=self.head.generation + 1, owner=owner, revision=1, at=now, phase=phase, since=since
         )
 
     def resumed(self, now: float) -> Head:
         phase: Phase = "baseline"
         if self.head.halted_in != "":
-            phase = self.head.halted_in
+            phase = _anew(self.head.halted_in)
         return self._to(phase, now, halted_in="", note="")
 
     def halted(self, note: str, now: float, judged: tuple[Judged, ...] = ()) -> Head:
@@ -102,17 +105,22 @@ class Rollout:
 
     def _baseline(self, sight: Sight, now: float) -> list[Record]:
         plan, ring = self.head.plan, self.head.ring
-        members = c.next_members(plan, ring, self.cohort, sight)
+        members, begun = c.next_members(plan, ring, self.cohort, sight), self.cohort.ring(ring)
         if not members:
-            return [self._onward(now)] if self._had_time(now) else []
+            following = self._to("writing", now) if begun else self._onward(now)
+            return [following] if self._had_time(now) else []
         present = [device for device in members if sight.seen(device).online]
         ready = sum(self._has_past(device, sight) for device in present)
         compares = any(gate in plan.gates for gate in FIGURES)
         if present and (not compares or ready >= max(1, plan.reporting * len(present))):
             return [self._to("writing", now)]
-        if not present and ring == len(plan.rings) - 1 and self._had_time(now):
-            return [self._to("writing", now)]  # nobody to judge by, and nobody left who would be touched next
+        judges = [touched for touched in begun if touched.online]
+        if not present and (judges or ring == len(plan.rings) - 1) and self._had_time(now):
+            return [self._to("writing", now)]  # nobody else to judge by, or nobody left who would be touched next
         if now - self.head.since > plan.patience_s:
+            known = ready + sum(self._had_past(touched) for touched in judges)
+            if judges and known >= plan.reporting * (len(judges) + len(present)):
+                return [self._to("writing", now)]  # a ring that was begun has enough without those who tell nothing
             name = plan.rings[ring].name
             return [
                 self.halted(
@@ -228,15 +236,23 @@ class Rollout:
     def _has_past(self, device: str, sight: Sight) -> bool:
         target = self.head.plan.model
         found = means(w for w in sight.windows(device) if w.model != f"{target.name}-{target.version}")
-        runs = sight.seen(device).model
+        return self._is_past(sight.seen(device).model, found)
+
+    def _had_past(self, touched: Touched) -> bool:
+        return self._is_past(touched.model, touched.figures)
+
+    def _is_past(self, runs: DesiredModel | None, figures: Mapping[str, tuple[float, int]]) -> bool:
+        target, gates = self.head.plan.model, self.head.plan.gates
         same = runs is not None and target.fits(runs.name, runs.version, runs.sha256)
-        return same or any(
-            found.get(gate, (0.0, 0))[1] >= MIN_WINDOWS for gate in FIGURES if gate in self.head.plan.gates
-        )
+        return same or any(figures.get(gate, (0.0, 0))[1] >= MIN_WINDOWS for gate in FIGURES if gate in gates)
 
     def _had_time(self, now: float) -> bool:
-        """Long enough for retained messages to have come in."""
-        return now - self.head.since > 5.0
+        return now - self.head.since > HEARD_S
+
+
+def _anew(phase: Phase) -> Phase:
+    """Where a phase begins again whose figures are lost: a ring that is half written first gathers those of the other half."""
+    return "baseline" if phase == "writing" else phase
 
 
 def told(judged: Judged) -> str:
